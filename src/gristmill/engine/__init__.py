@@ -1,0 +1,1 @@
+"""A durable task engine. It has never heard of a document."""

@@ -1,0 +1,142 @@
+"""The engine's only port: where messages wait, and who holds which task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import ClassVar, Self
+
+import msgspec
+
+from gristmill.engine.message import End, Heartbeat, Lease, Message, Notice, Progress, Release, TaskRecord
+from gristmill.engine.state import TaskState
+
+
+class QueueDepth(msgspec.Struct, frozen=True):
+    """How much waits and runs in one queue. ``oldest`` is the age in seconds of the oldest task that could run now."""
+
+    queue: str
+    queued: int
+    delayed: int
+    running: int
+    oldest: float
+
+
+class Broker(ABC):
+    """Keeps messages, leases, results. Every method is one atomic step, and every batch is one round trip.
+
+    Delivery is at least once; each claim carries a fencing token, and whoever comes with an older token is refused, so
+    effects that go through ``finish`` happen once. Only the broker's own clock decides whether a lease is over. Attempts
+    are counted at the claim. All methods raise BrokerUnavailable when the broker cannot be reached, and are cancellable;
+    a cancelled call has happened wholly or not at all.
+    """
+
+    backends: ClassVar[frozenset[str]] = frozenset({"asyncio", "trio"})
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+    @abstractmethod
+    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+        """Accept messages. False where the key (or id) is known already: that message is left out."""
+
+    @abstractmethod
+    async def reserve(
+        self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
+    ) -> list[Lease]:
+        """Claim up to ``limit`` tasks that are due, for ``lease`` seconds.
+
+        Highest priority first; inside a priority, lanes take turns; inside a lane, oldest first. With nothing due it
+        waits, without polling delay, up to ``wait`` seconds (None: for ever, 0: not at all) and returns an empty list
+        when that is over. A task whose deadline has passed, or that is out of attempts, goes to the dead letters instead.
+        """
+
+    @abstractmethod
+    async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Lease]:
+        """Renew leases for ``lease`` seconds from now. Returns the ones that are lost; cancel requests are not losses."""
+
+    @abstractmethod
+    async def finish(self, ends: Sequence[End]) -> list[bool]:
+        """State, result, acknowledgement and notice in one step. False where the lease was lost: nothing was written."""
+
+    @abstractmethod
+    async def release(self, releases: Sequence[Release]) -> list[bool]:
+        """Give leases back. Out of attempts means dead instead of queued. False where the lease was lost."""
+
+    @abstractmethod
+    async def progress(self, updates: Sequence[Progress]) -> list[bool]:
+        """Keep the latest progress and tell watchers. False where the lease was lost."""
+
+    @abstractmethod
+    async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
+        """Queued tasks become cancelled now; running ones get a notice and a mark. Returns the states before (None: unknown)."""
+
+    @abstractmethod
+    async def reclaim(self) -> list[TaskRecord]:
+        """Take expired leases back: queued again, or dead when attempts are used up. Returns what was taken back."""
+
+    @abstractmethod
+    async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
+        """What is known of these tasks."""
+
+    @abstractmethod
+    async def list(
+        self,
+        *,
+        states: Sequence[TaskState] = (),
+        queue: str | None = None,
+        lane: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[TaskRecord]:
+        """Known tasks, newest first."""
+
+    @abstractmethod
+    async def find(self, keys: Sequence[str]) -> dict[str, TaskRecord]:
+        """Known tasks by their keys."""
+
+    @abstractmethod
+    async def replay(self, ids: Sequence[str]) -> list[str]:
+        """Queue failed, cancelled or dead tasks anew as new tasks with new ids (the old records keep their end state).
+
+        Returns the new ids. A key moves to the new task.
+        """
+
+    @abstractmethod
+    async def purge(self, *, states: Sequence[TaskState], older_than: float = 0.0) -> int:
+        """Forget ended tasks that ended more than ``older_than`` seconds ago. Returns how many."""
+
+    @abstractmethod
+    async def depth(self) -> list[QueueDepth]:
+        """What waits and runs, by queue."""
+
+    @abstractmethod
+    def notices(self) -> AbstractAsyncContextManager[AsyncIterator[Notice]]:
+        """Notices from now on. Subscribed when the context is entered, so nothing after that is missed."""
+
+    @abstractmethod
+    async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
+        """Keep a worker's sign of life; workers silent for ``timeout`` seconds are forgotten. For eyes only."""
+
+    @abstractmethod
+    async def workers(self) -> list[Heartbeat]:
+        """The latest sign of life of every known worker."""
+
+    @abstractmethod
+    async def lock(self, name: str, *, owner: str, ttl: float) -> bool:
+        """Take or renew a named lock for ``ttl`` seconds. False while another owner has it."""
+
+    @abstractmethod
+    async def unlock(self, name: str, *, owner: str) -> None:
+        """Give the lock back if ``owner`` still has it."""
+
+    @abstractmethod
+    async def now(self) -> float:
+        """The broker's clock, seconds since the epoch."""

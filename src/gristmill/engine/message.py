@@ -1,0 +1,164 @@
+"""What travels: the request to run a task, how it ended, and what is said about it meanwhile. JSON, versioned, frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gristmill.base.ids import new_id
+from gristmill.engine.state import TaskState
+
+VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One request to run a task.
+
+    ``key`` makes publishing idempotent: while the broker knows a task with this key, whatever its state, a second one is
+    left out. ``lane`` is the unit of fairness (the tenant); higher ``priority`` goes first. ``delay`` is in seconds from
+    publishing, by the broker's clock. ``deadline`` is in seconds from publishing: a task not started by then is dead.
+    """
+
+    id: str
+    task: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    key: str | None = None
+    queue: str = "default"
+    priority: int = 0
+    lane: str = ""
+    delay: float = 0.0
+    deadline: float | None = None
+    max_attempts: int = 3
+    trace: dict[str, str] = {}
+    v: int = VERSION
+
+
+def new_message(task: str, *args: Any, **fields: Any) -> Message:
+    """A message with a fresh id. ``fields`` are the Message's own."""
+    return Message(id=new_id(), task=task, args=list(args), **fields)
+
+
+class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A failure as it is kept (P10). ``attempt`` counts from 1; ``at`` is the broker's time; ``limit`` names a limit."""
+
+    type: str
+    message: str
+    stage: str = ""
+    attempt: int = 0
+    at: float = 0.0
+    traceback: str = ""
+    limit: str = ""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right to run a task now. ``token`` grows with every claim of the task: whoever holds an older one is too late.
+
+    ``attempt`` counts from 1 and was counted at the claim.
+    """
+
+    message: Message
+    token: int
+    worker: str
+    attempt: int
+
+    @property
+    def id(self) -> str:
+        return self.message.id
+
+
+class End(msgspec.Struct, frozen=True):
+    """How a lease ends. ``result`` is JSON."""
+
+    lease: Lease
+    state: TaskState  # final
+    result: bytes | None = None
+    error: ErrorRecord | None = None
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A lease given back, to be run again after ``delay`` seconds. ``counted=False`` gives the attempt back (a drain)."""
+
+    lease: Lease
+    delay: float = 0.0
+    counted: bool = True
+    error: ErrorRecord | None = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """What a running task says of itself. ``value`` is 0..1; ``data`` is whatever JSON the body gave."""
+
+    lease: Lease
+    value: float = 0.0
+    message: str = ""
+    data: dict[str, Any] = {}
+
+
+class TaskRecord(msgspec.Struct, frozen=True):
+    """All that the broker knows of one task. Times are seconds since the epoch by the broker's clock."""
+
+    message: Message
+    state: TaskState
+    attempt: int = 0
+    token: int = 0
+    worker: str = ""
+    published: float = 0.0
+    not_before: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    lease_until: float | None = None
+    cancel_requested: bool = False
+    progress: float = 0.0
+    progress_message: str = ""
+    progress_data: dict[str, Any] = {}
+    result: bytes | None = None
+    error: ErrorRecord | None = None
+    history: list[ErrorRecord] = []
+
+    @property
+    def id(self) -> str:
+        return self.message.id
+
+
+class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that just happened. ``kind``: ``cancel`` (asked for), ``state``, ``progress``.
+
+    Notices are hints that spare polling; what must not be missed is in the task's record.
+    """
+
+    kind: str
+    id: str
+    state: str = ""
+    progress: float = 0.0
+    message: str = ""
+    worker: str = ""
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """The worker's sign of life, with the fields of the source documents. ``current`` maps a task's id to its name."""
+
+    name: str
+    now: float
+    boot_at: float
+    pending: int
+    lag: int
+    done: int
+    failed: int
+    current: dict[str, str]
+    ip: str
+    pid: int
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON."""
+    return _encoder.encode(message)
+
+
+def decode(raw: bytes) -> Message:
+    """A message from JSON; fields of a newer release are ignored."""
+    return _decoder.decode(raw)

@@ -1,0 +1,143 @@
+"""DocStore: where chunks live, and the two legs by which they are found."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from gristmill.ports.document import Box
+
+
+class Space(msgspec.Struct, frozen=True):
+    """One dataset's room in a doc store."""
+
+    tenant: str
+    dataset_id: str
+    dim: int
+
+
+class Record(msgspec.Struct):
+    """A chunk as stored. ``(gen, part, ord)`` is its technical identity: writing it again overwrites itself.
+
+    ``chunk_id`` is xxh3-128 of document, normalised text and occurrence: stable over re-ingestions. ``content`` is what
+    is shown; ``heading`` is the path of headings above it; ``vector`` is ``dim`` little-endian float32, normalised.
+    """
+
+    gen: int
+    part: int
+    ord: int
+    chunk_id: str
+    document_id: str
+    document: str  # name
+    content: str
+    vector: bytes
+    tokens: int = 0
+    kind: str = "text"
+    pages: list[int] = []
+    boxes: list[Box] = []
+    path: list[str] = []
+    asset: str = ""
+    keywords: list[str] = []
+    questions: list[str] = []
+    tags: list[str] = []
+    available: bool = True
+    created: float = 0.0
+
+
+class View(msgspec.Struct, frozen=True):
+    """What a reader may see: generations up to ``hi`` that are not hidden (P4)."""
+
+    hi: int
+    hidden: frozenset[int]
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Narrows a search. Empty means all."""
+
+    documents: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+class Hit(msgspec.Struct):
+    """A candidate of one leg. ``score`` is the leg's own: BM25 (higher is better) or cosine (-1..1)."""
+
+    rid: int
+    score: float
+
+
+class DocStore(ABC):
+    """Chunks by dataset. Readers pass a View and see whole generations only; writers append, the sweep deletes.
+
+    Safe for several processes at once. Raises StoreUnavailable when the store does not answer.
+    """
+
+    @abstractmethod
+    def write(self, space: Space, records: Sequence[Record]) -> None:
+        """Store records, all or none of one call. A record with the same (gen, part, ord) is replaced."""
+
+    @abstractmethod
+    def trim(self, space: Space, gen: int, part: int, count: int) -> None:
+        """Remove the records of this part from ``ord >= count`` on: an earlier attempt may have made more."""
+
+    @abstractmethod
+    def seal(self, space: Space, gen: int) -> int:
+        """Make all of a generation findable, give repeated texts their own chunk_id by order of (part, ord).
+
+        Called once or several times before the commit. Returns the number of its chunks.
+        """
+
+    @abstractmethod
+    def find_terms(self, space: Space, view: View, terms: Sequence[str], limit: int, where: Filter) -> list[Hit]:
+        """The word leg, best first. ``terms`` are our own tokens; any of them may match."""
+
+    @abstractmethod
+    def find_vector(self, space: Space, view: View, vector: bytes, limit: int, where: Filter) -> list[Hit]:
+        """The vector leg, best first."""
+
+    @abstractmethod
+    def score_terms(self, space: Space, terms: Sequence[str], rids: Sequence[int]) -> dict[int, float]:
+        """The word score of given records (missing: no term matches)."""
+
+    @abstractmethod
+    def score_vector(self, space: Space, vector: bytes, rids: Sequence[int]) -> dict[int, float]:
+        """The cosine of given records."""
+
+    @abstractmethod
+    def get(self, space: Space, rids: Sequence[int]) -> dict[int, Record]:
+        """Records by rid, without their vectors."""
+
+    @abstractmethod
+    def chunks(
+        self, space: Space, view: View, document_id: str, offset: int = 0, limit: int | None = None
+    ) -> list[Record]:
+        """The visible chunks of a document in reading order, without their vectors."""
+
+    @abstractmethod
+    def generations(self, space: Space) -> dict[int, int]:
+        """Every generation that has records, with their number (whatever its state)."""
+
+    @abstractmethod
+    def sweep(self, space: Space, gens: Iterable[int], limit: int = 10_000) -> int:
+        """Delete up to ``limit`` records of these generations. Returns how many; 0 means none are left."""
+
+    @abstractmethod
+    def check(self, space: Space) -> list[str]:
+        """Damage inside the store itself (index out of step, missing vectors, doubled ids), a sentence each."""
+
+    @abstractmethod
+    def drop(self, space: Space) -> None:
+        """Remove the dataset's room with all in it."""
+
+    @abstractmethod
+    def spaces(self) -> list[tuple[str, str]]:
+        """(tenant, dataset_id) of every room that exists."""
+
+    @abstractmethod
+    def maintain(self, space: Space) -> None:
+        """Checkpoint, merge, compact: called now and then by the janitor."""
+
+    def close(self) -> None:  # noqa: B027
+        """Give up connections."""
