@@ -87,7 +87,7 @@ class Broker(ABC):
         """What is known of these tasks."""
 
     @abstractmethod
-    async def list(
+    async def tasks(
         self,
         *,
         states: Sequence[TaskState] = (),
