@@ -230,6 +230,10 @@ class Catalog(ABC):
     def run(self, run_id: str) -> Run: ...
 
     @abstractmethod
+    def runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """These runs, in any order; unknown ids are left out."""
+
+    @abstractmethod
     def unfinished(self, *, limit: int = 1000) -> list[Run]:
         """Runs that have not ended, oldest first."""
 
