@@ -1,0 +1,78 @@
+"""What a document's ingestion consists of: its parts, and the messages with stable keys. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from gristmill.base.ids import new_id
+from gristmill.engine.message import Message
+from gristmill.ports.catalog import Part, Run
+
+QUEUE = "ingest"
+PLAN_TASK = "pipeline.plan"
+PART_TASK = "pipeline.part"
+FINISH_TASK = "pipeline.finish"
+MAX_ATTEMPTS = 3
+
+
+def cut(run_id: str, units: int, size: int) -> list[Part]:
+    """Parts of at most ``size`` units; a document of one part is parsed whole."""
+    if units <= size or size <= 0:
+        return [Part(run_id, 0)]
+    return [
+        Part(run_id, n, first=first, last=min(first + size, units)) for n, first in enumerate(range(0, units, size))
+    ]
+
+
+def slices(part: Part, chunks: int, size: int) -> list[Part]:
+    """The part in slices of at most ``size`` chunks."""
+    return [
+        msgspec.structs.replace(part, chunk_first=first, chunk_last=min(first + size, chunks))
+        for first in range(0, chunks, size)
+    ]
+
+
+def plan_key(run_id: str) -> str:
+    return f"{run_id}:plan"
+
+
+def finish_key(run_id: str) -> str:
+    return f"{run_id}:finish"
+
+
+def part_key(run_id: str, number: int) -> str:
+    return f"{run_id}:{number}"
+
+
+def plan_message(run: Run) -> Message:
+    """The request to count a run's units and make its parts."""
+    return _message(PLAN_TASK, plan_key(run.id), run.tenant, [run.id])
+
+
+def finish_message(run: Run) -> Message:
+    """The request to commit a run all of whose parts are done."""
+    return _message(FINISH_TASK, finish_key(run.id), run.tenant, [run.id])
+
+
+def part_message(run: Run, part: Part) -> Message:
+    """The request to do one part."""
+    return _message(PART_TASK, part_key(run.id, part.number), run.tenant, [run.id, part.number])
+
+
+def messages(run: Run, parts: Sequence[Part]) -> list[Message]:
+    """What must be in the broker for this run: its plan, its open parts, or its finish."""
+    if not run.planned:
+        return [plan_message(run)]
+    return [part_message(run, part) for part in parts if not part.done] or [finish_message(run)]
+
+
+def keys(run_id: str, parts: Iterable[Part]) -> list[str]:
+    """Every key that a run's tasks can have."""
+    return [plan_key(run_id), finish_key(run_id), *(part_key(run_id, part.number) for part in parts)]
+
+
+def _message(task: str, key: str, tenant: str, args: list[Any]) -> Message:
+    return Message(id=new_id(), task=task, args=args, key=key, queue=QUEUE, lane=tenant, max_attempts=MAX_ATTEMPTS)

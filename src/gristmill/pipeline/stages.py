@@ -1,0 +1,200 @@
+"""fetch -> parse -> chunk -> embed -> index, as plain functions on ports.
+
+They know nothing of tasks: they learn of cancellation by being stopped, and tell of progress through ``report``. Every
+stage's result is kept under a digest of what it depends on, so that a second run of any step costs a look-up (P13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import msgspec
+
+from gristmill.base.clock import Clock
+from gristmill.base.errors import DocumentTooLarge, EmptyDocument
+from gristmill.base.ids import digest
+from gristmill.pipeline.embed import embed
+from gristmill.pipeline.index import records, write
+from gristmill.pipeline.settings import IngestSettings, load_settings
+from gristmill.ports.cache import StageCache
+from gristmill.ports.catalog import Catalog, Document, Part, Run
+from gristmill.ports.chunker import Chunker, ChunkSettings, TokenCount
+from gristmill.ports.docstore import DocStore, Space
+from gristmill.ports.document import (
+    Chunk,
+    ParsedDocument,
+    Range,
+    decode_chunks,
+    decode_parsed,
+    encode_chunks,
+    encode_parsed,
+)
+from gristmill.ports.model import Embedder
+from gristmill.ports.parser import ParseLimits, Parser, Source
+from gristmill.ports.storage import ObjectStore
+
+PARSED = "parsed"
+CHUNKS = "chunks"
+MAX_CACHED_PARSE = 32 * 1024 * 1024  # a larger parsed document is parsed again when its chunking changes
+
+Report = Callable[[float, str], None]
+StageName = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All that the stages need of the world."""
+
+    catalog: Catalog
+    storage: ObjectStore
+    docstore: DocStore
+    cache: StageCache
+    parser: Callable[[str], Parser]
+    chunker: Callable[[str], Chunker]
+    embedder: Callable[[str], Embedder]
+    count: TokenCount
+    limits: ParseLimits
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a part is about."""
+
+    run: Run
+    document: Document
+    part: Part
+    settings: IngestSettings
+    space: Space
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a part came to. ``embedded`` counts the vectors that had to be computed."""
+
+    chunks: int
+    tokens: int
+    pages: int
+    embedded: int
+
+
+def blob_key(tenant: str, content: str) -> str:
+    """Where a document's bytes are; tenants never share a key (P12)."""
+    return f"blobs/{tenant}/{content[:2]}/{content}"
+
+
+def asset_key(tenant: str, document_id: str, asset: str) -> str:
+    """Where a picture of a document is."""
+    return f"assets/{tenant}/{document_id}/{asset}"
+
+
+def piece(ports: Ports, run: Run, part: Part) -> Piece:
+    """Look up what belongs to a part. Raises NotFound when the document is gone."""
+    document = ports.catalog.document(run.tenant, run.document_id)
+    dataset = ports.catalog.dataset(run.tenant, run.dataset_id)
+    return Piece(run, document, part, load_settings(run.settings), Space(run.tenant, dataset.id, dataset.dim))
+
+
+def count_units(ports: Ports, run: Run, name: str) -> int:
+    """How many pages or rows the document has. Raises DocumentError when it cannot be read."""
+    parser = ports.parser(run.format)
+    return parser.count(_fetch(ports, run, name), ports.limits) if parser.unit else 1
+
+
+def make_chunks(ports: Ports, work: Piece, stage: StageName) -> tuple[list[Chunk], int]:
+    """The chunks of a part's units, and the number of its pages: from the cache, or by parsing and chunking."""
+    parser = ports.parser(work.run.format)
+    chunker = ports.chunker(work.settings.method)
+    parse_key = _parse_key(ports, work, parser)
+    key = digest(parse_key, chunker.name, str(chunker.version), msgspec.json.encode(work.settings.chunk))
+    cached = ports.cache.get_many(CHUNKS, [key]).get(key)
+    if cached is None:
+        parsed = _parse(ports, work, parser, parse_key, stage)
+        with stage("chunk"):
+            cached = _chunk(chunker, parsed, work.settings.chunk, ports.count)
+            ports.cache.put_many(CHUNKS, {key: cached})
+    pages, chunks = msgspec.msgpack.decode(cached, type=tuple[int, bytes])
+    return decode_chunks(chunks), pages
+
+
+def embed_and_write(
+    ports: Ports, work: Piece, chunks: list[Chunk], pages: int, report: Report, stage: StageName
+) -> Written:
+    """Embed a slice of a part's chunks and write its records. Raises GenerationClosed when the run was overtaken."""
+    first = work.part.chunk_first or 0
+    mine = chunks[first : work.part.chunk_last]
+    with stage("embed"):
+        embedder = ports.embedder(work.settings.embedder)
+        embedded = embed([chunk.text for chunk in mine], embedder, ports.cache, report)
+    with stage("index"):
+        order = work.part.first or 0  # parts of one run never share their first unit, and follow the reading order
+        batch = records(
+            mine,
+            embedded.vectors,
+            gen=work.run.gen,
+            part=order,
+            first=first,
+            document_id=work.document.id,
+            document=work.document.name,
+            created=ports.clock.now(),
+        )
+        write(ports.docstore, work.space, batch, ports.catalog.writable)
+        if first + len(mine) == len(chunks):
+            ports.docstore.trim(work.space, work.run.gen, order, len(chunks))
+    counted = pages if first == 0 else 0
+    return Written(len(mine), sum(chunk.tokens for chunk in mine), counted, embedded.computed)
+
+
+def commit(ports: Ports, run: Run) -> bool:
+    """Make a run whose parts are all done visible (P4). False when it was overtaken or cancelled."""
+    dataset = ports.catalog.dataset(run.tenant, run.dataset_id)
+    chunks = ports.docstore.seal(Space(run.tenant, dataset.id, dataset.dim), run.gen)
+    if chunks == 0:
+        raise EmptyDocument("the document was read, but there is no text in it")
+    return ports.catalog.commit(run.id, chunks=chunks)
+
+
+def _fetch(ports: Ports, run: Run, name: str) -> Source:
+    return Source(name, ports.storage.get(blob_key(run.tenant, run.digest)))
+
+
+def _parse_key(ports: Ports, work: Piece, parser: Parser) -> str:
+    part = work.part
+    limits = msgspec.json.encode(ports.limits)
+    return digest(
+        work.run.tenant, work.run.digest, parser.name, str(parser.version), f"{part.first}:{part.last}", limits
+    )
+
+
+def _parse(ports: Ports, work: Piece, parser: Parser, key: str, stage: StageName) -> ParsedDocument:
+    cached = ports.cache.get_many(PARSED, [key]).get(key)
+    if cached is not None:
+        return decode_parsed(cached)
+    with stage("fetch"):
+        source = _fetch(ports, work.run, work.document.name)
+        if len(source.data) > ports.limits.max_bytes:
+            raise DocumentTooLarge(f"{source.name} has {len(source.data)} bytes; the limit is {ports.limits.max_bytes}")
+    with stage("parse"):
+        units = None if work.part.first is None or work.part.last is None else Range(work.part.first, work.part.last)
+        parsed = parser.parse(source, ports.limits, units)
+        _store_assets(ports, work, parsed)
+        raw = encode_parsed(parsed)
+        if len(raw) <= MAX_CACHED_PARSE:
+            ports.cache.put_many(PARSED, {key: raw})
+    return parsed
+
+
+def _store_assets(ports: Ports, work: Piece, parsed: ParsedDocument) -> None:
+    """Move picture bytes to the storage; what goes on is their ids."""
+    for asset in parsed.assets.values():
+        ports.storage.put(asset_key(work.run.tenant, work.document.id, asset.id), asset.data)
+        asset.data = b""
+    for child in parsed.children:
+        _store_assets(ports, work, child)
+
+
+def _chunk(chunker: Chunker, parsed: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> bytes:
+    chunks = chunker.chunk(parsed, settings, count)
+    return msgspec.msgpack.encode((len(parsed.pages), encode_chunks(chunks)))
