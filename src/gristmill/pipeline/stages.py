@@ -120,7 +120,7 @@ def make_chunks(ports: Ports, work: Piece, stage: StageName) -> tuple[list[Chunk
 
 
 def embed_and_write(
-    ports: Ports, work: Piece, chunks: list[Chunk], pages: int, report: Report, stage: StageName
+    ports: Ports, work: Piece, chunks: list[Chunk], *, pages: int, report: Report, stage: StageName
 ) -> Written:
     """Embed a slice of a part's chunks and write its records. Raises GenerationClosed when the run was overtaken."""
     first = work.part.chunk_first or 0

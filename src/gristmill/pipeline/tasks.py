@@ -1,0 +1,176 @@
+"""The bodies of the pipeline's tasks: each looks up what its ids mean, calls stages, and writes down how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gristmill.base.errors import BlobMissing, GenerationClosed, GristmillError
+from gristmill.engine.context import TaskContext
+from gristmill.engine.task import App
+from gristmill.pipeline import stages
+from gristmill.pipeline.plan import (
+    FINISH_TASK,
+    PART_TASK,
+    PLAN_TASK,
+    QUEUE,
+    cut,
+    part_message,
+    slices,
+)
+from gristmill.pipeline.settings import IngestSettings, load_settings
+from gristmill.pipeline.stages import Piece, Ports, Report
+from gristmill.pipeline.sweep import sweep
+from gristmill.ports.catalog import Failure, LogLine, Part, Run
+
+SWEEP_TASK = "pipeline.sweep"
+
+
+@dataclass(frozen=True)
+class TaskLimits:
+    """Bounds of the pipeline's tasks: seconds, bytes."""
+
+    soft_time_limit: float = 3600.0
+    time_limit: float = 3660.0
+    memory_limit: int | None = 2 * 1024**3
+    plan_time_limit: float = 60.0
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """How the sweep goes about it: seconds and bytes (see ``sweep``)."""
+
+    every: float = 60.0
+    grace: float = 60.0
+    keep_dead: float = 86_400.0
+    cache_bytes: int = 4 * 1024**3
+
+
+def register(app: App, ports: Callable[[], Ports], *, limits: TaskLimits, upkeep: Upkeep) -> None:
+    """Put the pipeline's tasks into ``app``. ``ports`` is called in the runner, at the first task that needs it."""
+
+    def plan(ctx: TaskContext, run_id: str) -> dict[str, object]:
+        with _writes_down(ctx, ports(), run_id):
+            return _plan(ctx, ports(), run_id)
+
+    def part(ctx: TaskContext, run_id: str, number: int) -> dict[str, object]:
+        with _writes_down(ctx, ports(), run_id):
+            return _part(ctx, ports(), run_id, number)
+
+    def finish(ctx: TaskContext, run_id: str) -> dict[str, object]:
+        with _writes_down(ctx, ports(), run_id):
+            return {"committed": stages.commit(ports(), ports().catalog.run(run_id))}
+
+    def clean(ctx: TaskContext) -> dict[str, object]:
+        with ctx.stage("sweep"):
+            swept = sweep(ports(), grace=upkeep.grace, keep_dead=upkeep.keep_dead, cache_bytes=upkeep.cache_bytes)
+        return {"records": swept.records, "generations": swept.generations, "blobs": swept.blobs}
+
+    bounded = app.task(
+        name=PART_TASK,
+        bind=True,
+        queue=QUEUE,
+        soft_time_limit=limits.soft_time_limit,
+        time_limit=limits.time_limit,
+        memory_limit=limits.memory_limit,
+    )
+    quick = {
+        "bind": True,
+        "queue": QUEUE,
+        "soft_time_limit": limits.plan_time_limit,
+        "time_limit": limits.plan_time_limit + 5,
+    }
+    bounded(part)
+    app.task(name=PLAN_TASK, memory_limit=limits.memory_limit, **quick)(plan)
+    app.task(name=FINISH_TASK, **quick)(finish)
+    app.periodic(app.task(name=SWEEP_TASK, bind=True, queue=QUEUE)(clean), every=upkeep.every)
+
+
+@contextmanager
+def _writes_down(ctx: TaskContext, ports: Ports, run_id: str) -> Iterator[None]:
+    """A failure that repeating does not mend, or the last attempt's, ends the run (P10).
+
+    What ends the body from outside (a hard limit, a crash) never comes here: the reconciler sees those.
+    """
+    try:
+        yield
+    except GristmillError as exc:
+        if isinstance(exc, GenerationClosed) or (_worth_repeating(exc) and ctx.attempt < ctx.max_attempts):
+            raise
+        failure = Failure(ctx.stage_name or "run", type(exc).__name__, str(exc), final=not _worth_repeating(exc))
+        ports.catalog.fail(run_id, failure)
+        raise
+
+
+def _worth_repeating(exc: GristmillError) -> bool:
+    return exc.retryable or isinstance(exc, BlobMissing)
+
+
+def _plan(ctx: TaskContext, ports: Ports, run_id: str) -> dict[str, object]:
+    run = ports.catalog.start(run_id)
+    document = ports.catalog.document(run.tenant, run.document_id)
+    with ctx.stage("plan"):
+        units = stages.count_units(ports, run, document.name)
+        parts = ports.catalog.plan(run_id, cut(run_id, units, _units_per_part(ports, run, load_settings(run.settings))))
+    ports.catalog.log(run_id, [_line(ports, "plan", f"{units} units in {len(parts)} parts")])
+    ctx.publish([part_message(run, part) for part in parts if not part.done])
+    return {"units": units, "parts": len(parts)}
+
+
+def _units_per_part(ports: Ports, run: Run, settings: IngestSettings) -> int:
+    return settings.pages_per_part if ports.parser(run.format).unit == "page" else settings.rows_per_part
+
+
+def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int) -> dict[str, object]:
+    run = ports.catalog.start(run_id)
+    part = ports.catalog.part(run_id, number)
+    if not part.done:
+        work = stages.piece(ports, run, part)
+        chunks, pages = stages.make_chunks(ports, work, ctx.stage)
+        work = _share(ctx, ports, work, len(chunks))
+        report = _reporter(ctx, ports, run_id, number)
+        report(0.1, f"{len(chunks)} chunks")
+        written = stages.embed_and_write(ports, work, chunks, pages=pages, report=report, stage=ctx.stage)
+        part = Part(run_id, number, chunks=written.chunks, tokens=written.tokens, pages=written.pages)
+        text = f"part {number}: {written.pages} pages, {written.chunks} chunks, {written.embedded} newly embedded"
+        ports.catalog.log(run_id, [_line(ports, "index", text, number)])
+    left = ports.catalog.finish_part(run_id, number, chunks=part.chunks, tokens=part.tokens, pages=part.pages)
+    if left == 0:
+        with ctx.stage("commit"):
+            stages.commit(ports, run)
+    return {"chunks": part.chunks, "tokens": part.tokens, "left": left}
+
+
+def _share(ctx: TaskContext, ports: Ports, work: Piece, chunks: int) -> Piece:
+    """Give slices of a piece with many chunks to other runners, and keep the first."""
+    size = work.settings.chunks_per_part
+    if work.part.chunk_first is None and 0 < size < chunks:
+        split = ports.catalog.split(work.run.id, work.part.number, slices(work.part, chunks, size))
+        work = stages.piece(ports, work.run, split[0])
+    if work.part.chunk_first == 0:  # also after a crash between the split and this
+        siblings = [part for part in ports.catalog.parts(work.run.id) if _same_units(part, work.part)]
+        ctx.publish([part_message(work.run, part) for part in siblings if not part.done])
+    return work
+
+
+def _same_units(one: Part, other: Part) -> bool:
+    return one.number != other.number and (one.first, one.last) == (other.first, other.last)
+
+
+def _reporter(ctx: TaskContext, ports: Ports, run_id: str, number: int) -> Report:
+    """Progress to watchers at every call, to the catalog once a second."""
+    last = ports.clock.monotonic()
+
+    def report(value: float, message: str) -> None:
+        nonlocal last
+        ctx.report(value, message)
+        if ports.clock.monotonic() - last >= 1.0:
+            last = ports.clock.monotonic()
+            ports.catalog.report(run_id, number, value)
+
+    return report
+
+
+def _line(ports: Ports, stage: str, message: str, part: int | None = None) -> LogLine:
+    return LogLine(ports.clock.now(), stage, message, part)
