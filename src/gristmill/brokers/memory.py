@@ -1,0 +1,413 @@
+"""A broker inside one process: for tests, notebooks and inline use. Nothing survives the process."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import msgspec
+from anyio.streams.memory import MemoryObjectSendStream
+
+from gristmill.base.clock import Clock, SystemClock
+from gristmill.base.ids import new_id
+from gristmill.engine.broker import Broker, QueueDepth
+from gristmill.engine.message import End, ErrorRecord, Heartbeat, Lease, Message, Notice, Progress, Release, TaskRecord
+from gristmill.engine.state import TaskState, may
+
+NOTICE_BUFFER = 10_000  # notices a watcher may lag behind before it misses some
+
+
+@dataclass
+class _Task:
+    record: TaskRecord
+    seq: int
+    deadline: float | None = None
+
+    def set(self, **changes: Any) -> TaskRecord:
+        state = changes.get("state", self.record.state)
+        if state is not self.record.state and not may(self.record.state, state):
+            raise AssertionError(f"illegal step {self.record.state} -> {state}")
+        self.record = msgspec.structs.replace(self.record, **changes)
+        return self.record
+
+
+@dataclass
+class _Lanes:
+    """The queued tasks of one priority: lanes take turns, inside a lane the oldest goes first."""
+
+    ready: dict[str, deque[str]] = field(default_factory=dict)
+    turns: deque[str] = field(default_factory=deque)
+
+    def push(self, lane: str, task_id: str) -> None:
+        if lane not in self.ready:
+            self.ready[lane] = deque()
+            self.turns.append(lane)
+        self.ready[lane].append(task_id)
+
+    def pop(self) -> str | None:
+        while self.turns:
+            lane = self.turns.popleft()
+            waiting = self.ready[lane]
+            task_id = waiting.popleft()
+            if waiting:
+                self.turns.append(lane)
+            else:
+                del self.ready[lane]
+            return task_id
+        return None
+
+
+class MemoryBroker(Broker):
+    """Every method runs to its end without a checkpoint in between, and so is atomic."""
+
+    def __init__(self, url: str = "memory://", *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._tasks: dict[str, _Task] = {}
+        self._keys: dict[str, str] = {}
+        self._queues: dict[str, dict[int, _Lanes]] = {}
+        self._delayed: list[tuple[float, int, str]] = []
+        self._seq = 0
+        self._wake = anyio.Event()
+        self._watchers: set[MemoryObjectSendStream[Notice]] = set()
+        self._beats: dict[str, Heartbeat] = {}
+        self._locks: dict[str, tuple[str, float]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        return None
+
+    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+        accepted = [self._accept(message) for message in messages]
+        self._wake_up()
+        await anyio.lowlevel.checkpoint()
+        return accepted
+
+    async def reserve(
+        self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
+    ) -> list[Lease]:
+        await anyio.lowlevel.checkpoint()
+        until = None if wait is None else self._clock.monotonic() + wait
+        while True:
+            claimed = list(self._claim(queues, worker, limit, lease))
+            left = None if until is None else until - self._clock.monotonic()
+            if claimed or (left is not None and left <= 0):
+                return claimed
+            due = self._delayed[0][0] - self._clock.now() if self._delayed else None
+            pauses = [max(seconds, 0.0) for seconds in (left, due) if seconds is not None]
+            with anyio.move_on_after(min(pauses) if pauses else None):
+                await self._wake.wait()
+
+    async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Lease]:
+        until = self._clock.now() + lease
+        lost = []
+        for held in leases:
+            task = self._held(held)
+            if task is None:
+                lost.append(held)
+            else:
+                task.set(lease_until=until)
+        await anyio.lowlevel.checkpoint()
+        return lost
+
+    async def finish(self, ends: Sequence[End]) -> list[bool]:
+        done = []
+        for end in ends:
+            task = self._held(end.lease)
+            done.append(task is not None)
+            if task is not None:
+                self._end(task, end.state, result=end.result, error=end.error)
+        await anyio.lowlevel.checkpoint()
+        return done
+
+    async def release(self, releases: Sequence[Release]) -> list[bool]:
+        done = []
+        for release in releases:
+            task = self._held(release.lease)
+            done.append(task is not None)
+            if task is not None:
+                self._back(task, release)
+        self._wake_up()
+        await anyio.lowlevel.checkpoint()
+        return done
+
+    async def progress(self, updates: Sequence[Progress]) -> list[bool]:
+        done = []
+        for update in updates:
+            task = self._held(update.lease)
+            done.append(task is not None)
+            if task is not None:
+                task.set(progress=update.value, progress_message=update.message, progress_data=update.data)
+                self._tell("progress", task.record)
+        await anyio.lowlevel.checkpoint()
+        return done
+
+    async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
+        before: list[TaskState | None] = []
+        for task_id in ids:
+            task = self._tasks.get(task_id)
+            before.append(task.record.state if task else None)
+            if task is not None and task.record.state is TaskState.QUEUED:
+                self._end(task, TaskState.CANCELLED, error=ErrorRecord("TaskCancelled", reason or "cancelled"))
+            elif task is not None and task.record.state is TaskState.RUNNING:
+                task.set(cancel_requested=True)
+                self._tell("cancel", task.record, message=reason)
+        await anyio.lowlevel.checkpoint()
+        return before
+
+    async def reclaim(self) -> list[TaskRecord]:
+        now = self._clock.now()
+        taken = []
+        for task in self._tasks.values():
+            record = task.record
+            if record.state is TaskState.RUNNING and record.lease_until is not None and record.lease_until <= now:
+                lease = Lease(record.message, record.token, record.worker, record.attempt)
+                error = ErrorRecord(
+                    "LeaseExpired", f"worker {record.worker} went silent", attempt=record.attempt, at=now
+                )
+                self._back(task, Release(lease, error=error))
+                taken.append(task.record)
+        self._wake_up()
+        await anyio.lowlevel.checkpoint()
+        return taken
+
+    async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
+        await anyio.lowlevel.checkpoint()
+        return [task.record if (task := self._tasks.get(task_id)) else None for task_id in ids]
+
+    async def tasks(
+        self,
+        *,
+        states: Sequence[TaskState] = (),
+        queue: str | None = None,
+        lane: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[TaskRecord]:
+        await anyio.lowlevel.checkpoint()
+        found = [
+            task.record
+            for task in sorted(self._tasks.values(), key=lambda task: -task.seq)
+            if (not states or task.record.state in states)
+            and (queue is None or task.record.message.queue == queue)
+            and (lane is None or task.record.message.lane == lane)
+        ]
+        return found[offset : offset + limit]
+
+    async def find(self, keys: Sequence[str]) -> dict[str, TaskRecord]:
+        await anyio.lowlevel.checkpoint()
+        return {key: self._tasks[self._keys[key]].record for key in keys if key in self._keys}
+
+    async def replay(self, ids: Sequence[str]) -> list[str]:
+        fresh = []
+        for task_id in ids:
+            task = self._tasks.get(task_id)
+            if task is None or not task.record.state.final or task.record.state is TaskState.SUCCEEDED:
+                continue
+            old = task.record.message
+            if old.key is not None:
+                del self._keys[old.key]
+                task.set(message=msgspec.structs.replace(old, key=None))
+            message = msgspec.structs.replace(old, id=new_id(), delay=0.0)
+            self._accept(message)
+            fresh.append(message.id)
+        self._wake_up()
+        await anyio.lowlevel.checkpoint()
+        return fresh
+
+    async def purge(self, *, states: Sequence[TaskState], older_than: float = 0.0) -> int:
+        limit = self._clock.now() - older_than
+        gone = [
+            task
+            for task in self._tasks.values()
+            if task.record.state.final and task.record.state in states and (task.record.ended or 0.0) <= limit
+        ]
+        for task in gone:
+            del self._tasks[task.record.id]
+            if task.record.message.key is not None:
+                self._keys.pop(task.record.message.key, None)
+        await anyio.lowlevel.checkpoint()
+        return len(gone)
+
+    async def depth(self) -> list[QueueDepth]:
+        now = self._clock.now()
+        counts: dict[str, list[float]] = {}
+        for task in self._tasks.values():
+            record = task.record
+            if record.state.final:
+                continue
+            row = counts.setdefault(record.message.queue, [0, 0, 0, 0.0])
+            if record.state is TaskState.RUNNING:
+                row[2] += 1
+            elif record.not_before > now:
+                row[1] += 1
+            else:
+                row[0] += 1
+                row[3] = max(row[3], now - record.not_before)
+        await anyio.lowlevel.checkpoint()
+        return [QueueDepth(name, int(q), int(d), int(r), age) for name, (q, d, r, age) in sorted(counts.items())]
+
+    @asynccontextmanager
+    async def notices(self) -> AsyncIterator[AsyncIterator[Notice]]:
+        send, receive = anyio.create_memory_object_stream[Notice](NOTICE_BUFFER)
+        self._watchers.add(send)
+        try:
+            with receive:
+                yield receive
+        finally:
+            self._watchers.discard(send)
+            send.close()
+
+    async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
+        self._beats[heartbeat.name] = heartbeat
+        silent = heartbeat.now - timeout
+        self._beats = {name: beat for name, beat in self._beats.items() if beat.now >= silent}
+        await anyio.lowlevel.checkpoint()
+
+    async def workers(self) -> list[Heartbeat]:
+        await anyio.lowlevel.checkpoint()
+        return sorted(self._beats.values(), key=lambda beat: beat.name)
+
+    async def lock(self, name: str, *, owner: str, ttl: float) -> bool:
+        await anyio.lowlevel.checkpoint()
+        holder, until = self._locks.get(name, (owner, 0.0))
+        if holder != owner and until > self._clock.now():
+            return False
+        self._locks[name] = (owner, self._clock.now() + ttl)
+        return True
+
+    async def unlock(self, name: str, *, owner: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        if self._locks.get(name, ("", 0.0))[0] == owner:
+            del self._locks[name]
+
+    async def now(self) -> float:
+        await anyio.lowlevel.checkpoint()
+        return self._clock.now()
+
+    def _accept(self, message: Message) -> bool:
+        if message.id in self._tasks or (message.key is not None and message.key in self._keys):
+            return False
+        now = self._clock.now()
+        self._seq += 1
+        record = TaskRecord(message, TaskState.QUEUED, published=now, not_before=now + message.delay)
+        deadline = None if message.deadline is None else now + message.deadline
+        self._tasks[message.id] = task = _Task(record, self._seq, deadline)
+        if message.key is not None:
+            self._keys[message.key] = message.id
+        self._queue(task)
+        return True
+
+    def _queue(self, task: _Task) -> None:
+        record = task.record
+        if record.not_before > self._clock.now():
+            heapq.heappush(self._delayed, (record.not_before, task.seq, record.id))
+        else:
+            message = record.message
+            lanes = self._queues.setdefault(message.queue, {}).setdefault(message.priority, _Lanes())
+            lanes.push(message.lane, record.id)
+
+    def _claim(self, queues: Sequence[str], worker: str, limit: int, lease: float) -> Iterator[Lease]:
+        self._queue_due()
+        claimed = 0
+        while claimed < limit and (task := self._next(queues)) is not None:
+            if (held := self._start(task, worker, lease)) is not None:
+                claimed += 1
+                yield held
+
+    def _queue_due(self) -> None:
+        now = self._clock.now()
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, task_id = heapq.heappop(self._delayed)
+            if task_id in self._tasks:
+                self._queue(self._tasks[task_id])
+
+    def _next(self, queues: Sequence[str]) -> _Task | None:
+        found = [(-priority, lanes) for name in queues for priority, lanes in self._queues.get(name, {}).items()]
+        for _, lanes in sorted(found, key=lambda pair: pair[0]):
+            while (task_id := lanes.pop()) is not None:
+                task = self._tasks.get(task_id)
+                if task is not None and task.record.state is TaskState.QUEUED:
+                    return task
+        return None
+
+    def _start(self, task: _Task, worker: str, lease: float) -> Lease | None:
+        record, now = task.record, self._clock.now()
+        reason = _too_late(record, task.deadline, now)
+        if reason is not None:
+            self._end(task, TaskState.DEAD, error=ErrorRecord("TaskDead", reason, attempt=record.attempt, at=now))
+            return None
+        record = task.set(
+            state=TaskState.RUNNING,
+            token=record.token + 1,
+            attempt=record.attempt + 1,
+            worker=worker,
+            started=now,
+            lease_until=now + lease,
+        )
+        return Lease(record.message, record.token, worker, record.attempt)
+
+    def _held(self, lease: Lease) -> _Task | None:
+        task = self._tasks.get(lease.id)
+        if task is None or task.record.state is not TaskState.RUNNING or task.record.token != lease.token:
+            return None
+        return task
+
+    def _back(self, task: _Task, release: Release) -> None:
+        record, now = task.record, self._clock.now()
+        history = [*record.history, release.error] if release.error is not None else record.history
+        if record.cancel_requested:
+            task.set(history=history)
+            self._end(task, TaskState.CANCELLED, error=ErrorRecord("TaskCancelled", "cancelled", at=now))
+        elif release.counted and record.attempt >= record.message.max_attempts:
+            task.set(history=history)
+            self._end(task, TaskState.DEAD, error=release.error)
+        else:
+            attempt = record.attempt if release.counted else record.attempt - 1
+            task.set(
+                state=TaskState.QUEUED,
+                attempt=attempt,
+                worker="",
+                lease_until=None,
+                not_before=now + release.delay,
+                history=history,
+            )
+            self._queue(task)
+            self._tell("state", task.record)
+
+    def _end(
+        self, task: _Task, state: TaskState, *, result: bytes | None = None, error: ErrorRecord | None = None
+    ) -> None:
+        task.set(state=state, ended=self._clock.now(), lease_until=None, result=result, error=error)
+        self._tell("state", task.record)
+
+    def _tell(self, kind: str, record: TaskRecord, *, message: str = "") -> None:
+        notice = Notice(
+            kind, record.id, str(record.state), record.progress, message or record.progress_message, record.worker
+        )
+        for watcher in list(self._watchers):
+            try:
+                watcher.send_nowait(notice)
+            except (anyio.WouldBlock, anyio.BrokenResourceError):
+                continue  # a notice is a hint; the record has the truth
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+        self._wake = anyio.Event()
+
+
+def _too_late(record: TaskRecord, deadline: float | None, now: float) -> str | None:
+    if deadline is not None and deadline < now:
+        return "the deadline passed before the task could start"
+    if record.attempt >= record.message.max_attempts:
+        return f"all {record.message.max_attempts} attempts are used up"
+    return None
