@@ -1,0 +1,1 @@
+"""Questions to chunks: tokens, the query, the fusion of both legs, and the service that joins them."""
