@@ -2,6 +2,7 @@
 
 GristmillError
 ├── SettingsError            a key or value in the configuration is wrong
+│   └── QueryError           a search request cannot be answered as it stands: empty, too long, out of range
 ├── PluginError              a registry has no such name, or its module cannot be imported
 ├── EngineError
 │   ├── LeaseLost            somebody else holds the task now; what this holder still writes is refused
@@ -56,6 +57,10 @@ class GristmillError(Exception):
 
 class SettingsError(GristmillError):
     """The configuration is wrong."""
+
+
+class QueryError(SettingsError):
+    """The search request is wrong."""
 
 
 class PluginError(GristmillError):

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from typing import Literal, cast
 
 import rjieba
+
+Kind = Literal["word", "han", "paired"]
 
 LONGEST = 64  # characters of a word that count; encoded data inside a text makes "words" of megabytes
 
@@ -51,8 +55,7 @@ def tokenize(text: str) -> list[str]:
     scripts without spaces become overlapping pairs. Case, width and compatibility forms make no difference.
     """
     tokens: list[str] = []
-    for match in _RUN.finditer(normalise(text)):
-        kind, run = match.lastgroup, match[match.lastgroup or 0]
+    for kind, _, run in words(normalise(text)):
         if kind == "word":
             tokens.append(run[:LONGEST])
         elif kind == "han":
@@ -60,6 +63,13 @@ def tokenize(text: str) -> list[str]:
         else:
             tokens.extend(_pairs(run))
     return tokens
+
+
+def words(text: str) -> Iterator[tuple[Kind, int, str]]:
+    """The runs of a normalised text that words are made of: what kind of script, where it begins, and the run."""
+    for match in _RUN.finditer(text):
+        kind = cast("Kind", match.lastgroup)
+        yield kind, match.start(kind), match[kind]
 
 
 def query_terms(text: str) -> list[str]:
