@@ -1,0 +1,220 @@
+"""One request to the endpoint, repeated while that may help."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import msgspec
+import structlog
+
+from gristmill.base.clock import Clock
+from gristmill.base.errors import ModelRefused, ModelUnavailable, SettingsError
+from gristmill.providers.openai.pacing import Breaker, Throttle, backoff, retry_after
+
+log = structlog.get_logger(__name__)
+
+# What servers say of over-long input; the status differs (400, 413, 422, 500), so the words decide.
+_TOO_LONG = re.compile(
+    r"too (long|large|many tokens)|context (length|window)|(input|sequence) length|(max\w*|exceed\w*)\W.{0,60}(token|length)",
+    re.IGNORECASE,
+)
+_SHOWN = 200  # characters of a server's own words that go into an error
+
+Pause = Callable[[float], object]
+
+
+class TooLong(ModelRefused):
+    """The input is longer than the model reads."""
+
+
+class Item(msgspec.Struct):
+    """One vector: floats, or little-endian float32 as base64."""
+
+    embedding: list[float] | str
+    index: int | None = None
+
+
+class Answer(msgspec.Struct):
+    """What the endpoint sends back."""
+
+    data: list[Item]
+
+
+class _Trouble(Exception):
+    """An attempt failed in a way that may pass."""
+
+    def __init__(self, reason: str, *, asked: float | None = None, throttled: bool = False) -> None:
+        super().__init__(reason)
+        self.asked = asked
+        self.throttled = throttled
+
+
+class Endpoint:
+    """Sends requests: so many at a time, again after failures that may pass. The key stays in the headers only."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        headers: Mapping[str, str],
+        timeout: float,
+        trust_env: bool,
+        throttle: Throttle,
+        breaker: Breaker,
+        clock: Clock,
+        pause: Pause | None,
+    ) -> None:
+        self.url = _checked(base_url)
+        self.shown = _shown(self.url)
+        self._key = _checked_key(api_key)
+        self._throttle = throttle
+        self._breaker = breaker
+        self._clock = clock
+        self._pause = pause
+        self._client = httpx.Client(
+            headers={**headers, **({"Authorization": f"Bearer {self._key}"} if self._key else {})},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
+            trust_env=trust_env,
+        )
+
+    def post(self, payload: Mapping[str, Any], *, patience: float, abandoned: threading.Event) -> Answer:
+        """The answer. Raises TooLong, ModelRefused, or ModelUnavailable after ``patience`` seconds of failures that may pass
+        and as soon as ``abandoned`` is set."""
+        deadline = self._clock.monotonic() + patience
+        for attempt in count():
+            self._breaker.check(self.shown)
+            self._wait(self._throttle.pause(), deadline, abandoned, f"{self.shown} asked for a pause")
+            try:
+                return self._attempt(payload)
+            except _Trouble as trouble:
+                delay, reason = backoff(attempt, trouble.asked), str(trouble)
+            log.warning("embedding endpoint in trouble", endpoint=self.shown, reason=reason, again_in=round(delay, 2))
+            self._wait(delay, deadline, abandoned, reason)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Give up connections."""
+        self._client.close()
+
+    def _wait(self, delay: float, deadline: float, abandoned: threading.Event, reason: str) -> None:
+        if delay > 0:
+            if self._clock.monotonic() + delay > deadline:
+                raise ModelUnavailable(f"{reason}; asked again for as long as allowed", retry_after=delay)
+            (self._pause or abandoned.wait)(delay)
+        if abandoned.is_set():
+            raise ModelUnavailable(f"the work for {self.shown} was given up")
+
+    def _attempt(self, payload: Mapping[str, Any]) -> Answer:
+        with self._throttle.slot() as began:
+            try:
+                answer = self._send(payload)
+            except _Trouble as trouble:
+                if trouble.throttled:
+                    self._throttle.throttled(began=began, asked=trouble.asked)
+                    self._breaker.succeeded()
+                else:
+                    self._breaker.failed()
+                raise
+            except ModelRefused:  # it lives, it only does not like this input
+                self._breaker.succeeded()
+                raise
+        self._throttle.succeeded()
+        self._breaker.succeeded()
+        return answer
+
+    def _send(self, payload: Mapping[str, Any]) -> Answer:
+        try:
+            response = self._client.post(self.url, content=msgspec.json.encode(payload), headers=_JSON)
+        except httpx.TransportError as exc:
+            what = "did not answer in time" if isinstance(exc, httpx.TimeoutException) else "cannot be reached"
+            raise _Trouble(f"{self.shown} {what} ({type(exc).__name__}: {self._redact(str(exc))})") from exc
+        if response.status_code != httpx.codes.OK:
+            raise self._failure(response)
+        try:
+            return msgspec.json.decode(response.content, type=Answer)
+        except msgspec.DecodeError as exc:
+            raise _Trouble(
+                f"{self.shown} answered without embeddings ({exc}): check that base_url is that of an OpenAI-compatible API"
+            ) from exc
+
+    def _failure(self, response: httpx.Response) -> Exception:
+        status = response.status_code
+        words = self._redact(_words(response))
+        said = f"{self.shown} answered {status}" + (f": {words}" if words else "")
+        asked = retry_after(response.headers.get("retry-after"), self._clock)
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            return _Trouble(said, asked=asked, throttled=True)
+        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE or _TOO_LONG.search(words):
+            return TooLong(said)
+        if status >= 500 or status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT, httpx.codes.TOO_EARLY):
+            return _Trouble(said, asked=asked)
+        return ModelRefused(f"{said}; {_ADVICE.get(status, 'check the model and the settings of the endpoint')}")
+
+    def _redact(self, words: str) -> str:
+        flat = " ".join(words.split())
+        return (flat.replace(self._key, "***") if self._key else flat)[:_SHOWN]
+
+
+_JSON = {"Content-Type": "application/json"}
+_ADVICE = {
+    301: "base_url has moved: set the new address",
+    302: "base_url leads elsewhere: set the final address",
+    307: "base_url leads elsewhere: set the final address",
+    308: "base_url has moved: set the new address",
+    400: "the endpoint does not take this request: check model and dimensions",
+    401: "check api_key",
+    402: "the account has no credit left",
+    403: "this api_key may not use the model",
+    404: "check base_url (it usually ends in /v1) and the name of the model",
+    405: "check base_url (it usually ends in /v1)",
+}
+
+
+def _words(response: httpx.Response) -> str:
+    """The server's own words about a failure, from the shapes that are in use."""
+    try:
+        body = msgspec.json.decode(response.content)
+    except msgspec.DecodeError:
+        return "" if "html" in response.headers.get("content-type", "") else response.text
+    for key in ("error", "message", "detail"):
+        if isinstance(body, dict) and key in body:
+            body = body[key]
+    return body if isinstance(body, str) else msgspec.json.encode(body).decode()
+
+
+def _checked(base_url: str) -> str:
+    """The address to post to."""
+    try:
+        parts = urlsplit(base_url.strip())
+        _ = parts.port  # raises where it is no number
+    except ValueError as exc:
+        raise SettingsError(f"the embedding base_url cannot be read: {exc}") from exc
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(
+            f"the embedding base_url {_shown(base_url)!r} is no http address; it looks like https://api.openai.com/v1"
+        )
+    if "@" in parts.netloc:  # it would be in the log of every HTTP library
+        raise SettingsError("the embedding base_url holds a user name or password: use api_key or headers")
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/embeddings", fragment=""))
+
+
+def _checked_key(api_key: str) -> str:
+    """The key without the white space that copying brings along."""
+    key = api_key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        # Said here, for the HTTP library would show the whole header.
+        raise SettingsError("the embedding api_key holds characters that an HTTP header cannot carry: copy it again")
+    return key
+
+
+def _shown(url: str) -> str:
+    """The address without what may be secret in it (user, password, query)."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
