@@ -1,0 +1,1 @@
+"""For tests of Gristmill and of its plug-ins: contracts, fakes, fault tools. Needs pytest."""
