@@ -120,7 +120,7 @@ class Endpoint:
                     self._throttle.throttled(began=began, asked=trouble.asked)
                     self._breaker.succeeded()
                 else:
-                    self._breaker.failed()
+                    self._breaker.failed(str(trouble))
                 raise
             except ModelRefused:  # it lives, it only does not like this input
                 self._breaker.succeeded()

@@ -74,6 +74,7 @@ class Breaker:
         self._rest = rest
         self._clock = clock
         self._failures = 0
+        self._reason = ""
         self._until = 0.0
         self._lock = threading.Lock()
 
@@ -85,13 +86,15 @@ class Breaker:
                 return
             if left > 0:
                 raise ModelUnavailable(
-                    f"{endpoint} failed {self._failures} times in a row and is left alone for {left:.0f} s more",
+                    f"{endpoint} failed {self._failures} times in a row and is left alone for {left:.0f} s more;"
+                    f" the last time: {self._reason}",
                     retry_after=left,
                 )
             self._until = self._clock.monotonic() + self._rest  # this caller tries; the others wait for what it finds
 
-    def failed(self) -> None:
+    def failed(self, reason: str) -> None:
         with self._lock:
+            self._reason = reason
             self._failures += 1
             if self._failures >= self._most:
                 self._until = self._clock.monotonic() + self._rest
