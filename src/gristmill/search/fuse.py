@@ -54,6 +54,6 @@ def floor_of(hits: Sequence[Hit], depth: int) -> float:
 
 def _part(score: float, floor: float, best: float) -> float:
     """Where the score lies between nothing (0) and the best (1)."""
-    if score >= best:
-        return 1.0 if best > floor or score > 0 else 0.0
-    return max(0.0, (score - floor) / (best - floor))
+    if best <= floor:  # nothing stands out: there is one candidate, or all are alike
+        return 1.0 if score >= best > 0 else 0.0
+    return min(1.0, max(0.0, (score - floor) / (best - floor)))

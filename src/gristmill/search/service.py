@@ -6,13 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import EmbedderChanged, QueryError
-from gristmill.ports.catalog import Catalog, Dataset
+from gristmill.ports.catalog import Dataset
 from gristmill.ports.docstore import DocStore, Hit, Record, Space, View
 from gristmill.ports.document import Box
 from gristmill.ports.model import Embedder
@@ -23,6 +24,13 @@ from gristmill.search.query import LEXICAL_WEIGHT, SEMANTIC_WEIGHT, Query, Searc
 log = structlog.get_logger(__name__)
 
 Key = tuple[int, int]  # which of the searched rooms, rid
+
+
+class Reader(Protocol):
+    """What a search needs of the catalog."""
+
+    def dataset(self, tenant: str, name_or_id: str) -> Dataset: ...
+    def view(self, dataset_id: str) -> View: ...
 
 
 class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +88,7 @@ class SearchService:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: Reader,
         docstore: DocStore,
         embedder_for: Callable[[Dataset], Embedder],
         *,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,11 @@ from typing import Any
 
 import msgspec
 
+from gristmill.base.errors import NotFound
+from gristmill.ports.catalog import Dataset
+from gristmill.ports.docstore import DocStore, Filter, Hit, Record, Space, View
 from gristmill.providers.lexical import LexicalEmbedder
+from gristmill.search.tokens import tokenize
 from gristmill.search.vectors import unpack
 
 Edit = Callable[[dict[str, Any]], Any]
@@ -44,6 +49,132 @@ class FakeClock:
         with self._lock:
             self._now += seconds
             self.waits.append(seconds)
+
+
+class FakeCatalog:
+    """As much of a catalog as readers need: datasets, and which generations of them are seen."""
+
+    def __init__(self) -> None:
+        self._datasets: dict[str, Dataset] = {}
+        self._views: dict[str, View] = {}
+
+    def add(self, dataset: Dataset) -> Space:
+        """Keep a dataset; everything in it is seen."""
+        self._datasets[dataset.id] = dataset
+        self._views[dataset.id] = View(hi=10**9, hidden=frozenset())
+        return Space(dataset.tenant, dataset.id, dataset.dim)
+
+    def show(self, dataset_id: str, view: View) -> None:
+        """From now on readers see this."""
+        self._views[dataset_id] = view
+
+    def dataset(self, tenant: str, name_or_id: str) -> Dataset:
+        for dataset in self._datasets.values():
+            if dataset.tenant == tenant and name_or_id in (dataset.id, dataset.name):
+                return dataset
+        raise NotFound(f"no dataset {name_or_id!r}")
+
+    def view(self, dataset_id: str) -> View:
+        return self._views[dataset_id]
+
+
+class FakeDocStore(DocStore):
+    """Chunks in a dict, every score computed from scratch: slow, and easy to believe."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[Space, dict[int, Record]] = {}
+
+    def write(self, space: Space, records: Sequence[Record]) -> None:
+        room = self._rooms.setdefault(space, {})
+        for record in records:
+            same = [rid for rid, old in room.items() if _place(old) == _place(record)]
+            room[same[0] if same else max(room, default=0) + 1] = record
+
+    def trim(self, space: Space, gen: int, part: int, count: int) -> None:
+        self._remove(space, lambda one: one.gen == gen and one.part == part and one.ord >= count)
+
+    def seal(self, space: Space, gen: int) -> int:
+        return self.generations(space).get(gen, 0)
+
+    def find_terms(self, space: Space, view: View, terms: Sequence[str], limit: int, where: Filter) -> list[Hit]:
+        return _best(self.score_terms(space, terms, self._seen(space, view, where)), limit)
+
+    def find_vector(self, space: Space, view: View, vector: bytes, limit: int, where: Filter) -> list[Hit]:
+        return _best(self.score_vector(space, vector, self._seen(space, view, where)), limit)
+
+    def score_terms(self, space: Space, terms: Sequence[str], rids: Sequence[int]) -> dict[int, float]:
+        room = self._rooms.get(space, {})
+        words = {rid: Counter(tokenize(" ".join([*one.path, one.content]))) for rid, one in room.items()}
+        rarity = {
+            term: math.log(1 + len(room) / (0.5 + sum(term in of for of in words.values()))) for term in set(terms)
+        }
+        scores = {
+            rid: sum(rarity[term] * words[rid][term] / (1 + words[rid][term]) for term in rarity)
+            for rid in rids
+            if rid in room
+        }
+        return {rid: score for rid, score in scores.items() if score}
+
+    def score_vector(self, space: Space, vector: bytes, rids: Sequence[int]) -> dict[int, float]:
+        room = self._rooms.get(space, {})
+        return {rid: float(unpack(room[rid].vector) @ unpack(vector)) for rid in rids if rid in room}
+
+    def get(self, space: Space, rids: Sequence[int]) -> dict[int, Record]:
+        room = self._rooms.get(space, {})
+        return {rid: msgspec.structs.replace(room[rid], vector=b"") for rid in rids if rid in room}
+
+    def chunks(
+        self, space: Space, view: View, document_id: str, offset: int = 0, limit: int | None = None
+    ) -> list[Record]:
+        seen = self.get(space, self._seen(space, view, Filter(documents=(document_id,))))
+        ordered = sorted(seen.values(), key=_place)
+        return ordered[offset : None if limit is None else offset + limit]
+
+    def generations(self, space: Space) -> dict[int, int]:
+        return dict(Counter(one.gen for one in self._rooms.get(space, {}).values()))
+
+    def sweep(self, space: Space, gens: Iterable[int], limit: int = 10_000) -> int:
+        gone = set(gens)
+        return self._remove(space, lambda one: one.gen in gone)
+
+    def check(self, space: Space) -> list[str]:
+        return []
+
+    def drop(self, space: Space) -> None:
+        self._rooms.pop(space, None)
+
+    def spaces(self) -> list[tuple[str, str]]:
+        return [(space.tenant, space.dataset_id) for space in self._rooms]
+
+    def maintain(self, space: Space) -> None:
+        """Nothing to do."""
+
+    def _seen(self, space: Space, view: View, where: Filter) -> list[int]:
+        return [
+            rid
+            for rid, one in self._rooms.get(space, {}).items()
+            if one.gen <= view.hi
+            and one.gen not in view.hidden
+            and one.available
+            and (not where.documents or one.document_id in where.documents)
+            and (not where.kinds or one.kind in where.kinds)
+            and (not where.tags or set(one.tags) & set(where.tags))
+        ]
+
+    def _remove(self, space: Space, gone: Callable[[Record], bool]) -> int:
+        room = self._rooms.get(space, {})
+        rids = [rid for rid, one in room.items() if gone(one)]
+        for rid in rids:
+            del room[rid]
+        return len(rids)
+
+
+def _place(record: Record) -> tuple[int, int, int]:
+    return record.gen, record.part, record.ord
+
+
+def _best(scores: Mapping[int, float], limit: int) -> list[Hit]:
+    return [Hit(rid, score) for rid, score in sorted(scores.items(), key=lambda one: (-one[1], one[0]))[:limit]]
 
 
 @dataclass(frozen=True)
