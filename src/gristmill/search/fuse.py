@@ -31,8 +31,8 @@ def fuse(terms: Mapping[K, float], cosines: Mapping[K, float], *, floor: float, 
     """All candidates of either leg, best first.
 
     ``terms`` and ``cosines`` are the legs' own scores after the missing ones were filled in; who is in one of them only
-    has nothing of the other (0). ``floor`` is the cosine that counts as nothing. ``weight`` is the vectors' part. Equal
-    scores are ordered by the vector, then the words; callers make the rest sure by giving candidates in a fixed order.
+    has nothing of the other (0). ``floor`` is the cosine that counts as nothing. ``weight`` is the vectors' part. Of
+    equal scores the one with more in words comes first, for words are the surer sign; then the one that was given first.
     """
     best_term = max(terms.values(), default=0.0)
     best_cosine = max(cosines.values(), default=0.0)
@@ -43,7 +43,7 @@ def fuse(terms: Mapping[K, float], cosines: Mapping[K, float], *, floor: float, 
         vector = 0.0 if cosine is None else _part(cosine, floor, best_cosine)
         score = (1 - weight) * term + weight * vector
         fused.append(Fused(key, score, term, vector, 0.0 if cosine is None else cosine))
-    return sorted(fused, key=lambda one: (-one.score, -one.vector_score, -one.term_score))
+    return sorted(fused, key=lambda one: (-one.score, -one.term_score))
 
 
 def floor_of(hits: Sequence[Hit], depth: int) -> float:
