@@ -1,0 +1,115 @@
+"""The SQL broker's tables, and rows to records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from gristmill.engine.message import ErrorRecord, TaskRecord, decode
+from gristmill.engine.state import TaskState
+
+metadata = sa.MetaData()
+
+task = sa.Table(
+    "task",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("key", sa.String(255), unique=True),
+    sa.Column("queue", sa.String(128), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("lane", sa.String(128), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("message", sa.LargeBinary, nullable=False),
+    sa.Column("published", sa.Float, nullable=False),
+    sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("deadline", sa.Float),
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("token", sa.Integer, nullable=False, default=0),
+    sa.Column("worker", sa.String(255), nullable=False, default=""),
+    sa.Column("lease_until", sa.Float),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False, default=False),
+    sa.Column("started", sa.Float),
+    sa.Column("ended", sa.Float),
+    sa.Column("progress", sa.Float, nullable=False, default=0.0),
+    sa.Column("progress_message", sa.Text, nullable=False, default=""),
+    sa.Column("progress_data", sa.LargeBinary),
+    sa.Column("result", sa.LargeBinary),
+    sa.Column("error", sa.LargeBinary),
+    sa.Column("history", sa.LargeBinary),
+    sa.Index("task_due", "queue", "state", "priority", "lane", "not_before", "seq"),
+    sa.Index("task_lease", "state", "lease_until"),
+)
+
+lane = sa.Table(
+    "lane",
+    metadata,
+    sa.Column("queue", sa.String(128), primary_key=True),
+    sa.Column("priority", sa.Integer, primary_key=True),
+    sa.Column("lane", sa.String(128), primary_key=True),
+    sa.Column("turn", sa.Integer, nullable=False, default=0),
+)
+
+notice = sa.Table(
+    "notice",
+    metadata,
+    sa.Column("n", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+worker = sa.Table(
+    "worker",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+lock = sa.Table(
+    "named_lock",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("owner", sa.String(255), nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)
+
+_history = msgspec.json.Decoder(list[ErrorRecord])
+_error = msgspec.json.Decoder(ErrorRecord)
+
+
+def pack(value: Any) -> bytes:
+    """A value as JSON for a column."""
+    return msgspec.json.encode(value)
+
+
+def history(raw: bytes | None) -> list[ErrorRecord]:
+    """The failures of earlier attempts."""
+    return _history.decode(raw) if raw else []
+
+
+def record(row: Any) -> TaskRecord:
+    """A row as the port's record."""
+    return TaskRecord(
+        message=decode(row.message),
+        state=TaskState(row.state),
+        attempt=row.attempt,
+        token=row.token,
+        worker=row.worker,
+        published=row.published,
+        not_before=row.not_before,
+        started=row.started,
+        ended=row.ended,
+        lease_until=row.lease_until,
+        cancel_requested=bool(row.cancel_requested),
+        progress=row.progress,
+        progress_message=row.progress_message,
+        progress_data=msgspec.json.decode(row.progress_data) if row.progress_data else {},
+        result=row.result,
+        error=_error.decode(row.error) if row.error else None,
+        history=history(row.history),
+    )
