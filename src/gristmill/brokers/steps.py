@@ -134,9 +134,7 @@ def publish(c: sa.Connection, now: float, messages: Sequence[Message]) -> list[b
     return accepted
 
 
-def claim(
-    c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, limit: int, lease: float
-) -> list[Lease]:
+def claim(c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, limit: int, lease: float) -> list[Lease]:
     """Claim what is due: highest priority first, lanes in turn, oldest first inside a lane."""
     seats = c.execute(
         sa.select(lane).where(lane.c.queue.in_(queues)).order_by(lane.c.priority.desc(), lane.c.turn, lane.c.lane)

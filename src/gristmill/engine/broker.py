@@ -76,7 +76,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
-        """Queued tasks become cancelled now; running ones get a notice and a mark. Returns the states before (None: unknown)."""
+        """Queued tasks become cancelled now; running ones get a notice and a mark. Returns the states before."""
 
     @abstractmethod
     async def reclaim(self) -> list[TaskRecord]:

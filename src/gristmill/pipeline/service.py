@@ -186,8 +186,9 @@ class IngestService:
             parts = await to_thread.run_sync(self._ports.catalog.parts, run.id)
             known = await self._broker.find(keys(run.id, parts))
             bad = [record for record in known.values() if record.state in (TaskState.FAILED, TaskState.DEAD)]
-            if bad and await to_thread.run_sync(self._ports.catalog.fail, run.id, _failure_of(bad[0])):
-                failed += 1
+            if bad:
+                ended: bool = await to_thread.run_sync(self._ports.catalog.fail, run.id, _failure_of(bad[0]))
+                failed += ended
                 await self._stop_tasks(run.id)
         return failed
 

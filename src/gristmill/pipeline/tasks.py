@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gristmill.base.errors import BlobMissing, GenerationClosed, GristmillError
 from gristmill.engine.context import TaskContext
-from gristmill.engine.task import App
+from gristmill.engine.task import App, TaskOptions
 from gristmill.pipeline import stages
 from gristmill.pipeline.plan import (
     FINISH_TASK,
@@ -67,24 +67,17 @@ def register(app: App, ports: Callable[[], Ports], *, limits: TaskLimits, upkeep
             swept = sweep(ports(), grace=upkeep.grace, keep_dead=upkeep.keep_dead, cache_bytes=upkeep.cache_bytes)
         return {"records": swept.records, "generations": swept.generations, "blobs": swept.blobs}
 
-    bounded = app.task(
-        name=PART_TASK,
-        bind=True,
-        queue=QUEUE,
-        soft_time_limit=limits.soft_time_limit,
-        time_limit=limits.time_limit,
-        memory_limit=limits.memory_limit,
-    )
-    quick = {
-        "bind": True,
+    quick: TaskOptions = {
         "queue": QUEUE,
         "soft_time_limit": limits.plan_time_limit,
         "time_limit": limits.plan_time_limit + 5,
+        "memory_limit": limits.memory_limit,
     }
-    bounded(part)
-    app.task(name=PLAN_TASK, memory_limit=limits.memory_limit, **quick)(plan)
-    app.task(name=FINISH_TASK, **quick)(finish)
-    app.periodic(app.task(name=SWEEP_TASK, bind=True, queue=QUEUE)(clean), every=upkeep.every)
+    long: TaskOptions = {**quick, "soft_time_limit": limits.soft_time_limit, "time_limit": limits.time_limit}
+    app.task(name=PLAN_TASK, bind=True, **quick)(plan)
+    app.task(name=PART_TASK, bind=True, **long)(part)
+    app.task(name=FINISH_TASK, bind=True, **quick)(finish)
+    app.periodic(app.task(name=SWEEP_TASK, bind=True, **long)(clean), every=upkeep.every)
 
 
 @contextmanager

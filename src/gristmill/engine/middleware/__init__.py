@@ -1,0 +1,1 @@
+"""Policies around the running of a task, one file each."""

@@ -1,0 +1,79 @@
+"""Running bodies in this process: for tests, notebooks, and tasks one trusts. No process, so no hard limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import anyio
+from anyio import from_thread, to_thread
+
+from gristmill.engine.context import TaskContext
+from gristmill.engine.isolate import Publish, Say
+from gristmill.engine.message import Message
+from gristmill.engine.outcome import Ending, Outcome, ended, stopped
+from gristmill.engine.runner import hard_limit, run_async, run_sync
+from gristmill.engine.task import App, Policy
+from gristmill.engine.wire import Said
+
+
+class Inline:
+    """``async def`` bodies run in this loop under all their time limits; ``def`` bodies in threads, which nothing can end."""
+
+    def __init__(self, app: App, *, say: Say, publish: Publish) -> None:
+        self._app = app
+        self._say = say
+        self._publish = publish
+        self._running: dict[str, tuple[TaskContext, anyio.CancelScope]] = {}
+        self._reasons: dict[str, str] = {}
+        self.policies = {policy.name: policy for policy in app.policies()}
+        self.periodics = app.periodics
+
+    async def __aenter__(self) -> Self:
+        for hook in self._app.runner_hooks:
+            hook()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+    async def execute(self, message: Message, attempt: int, policy: Policy) -> Outcome:
+        task = self._app.find(message.task)
+        ctx = TaskContext(message, attempt, self, soft_time_limit=policy.soft_time_limit)
+        scope = anyio.CancelScope()
+        self._running[message.id] = (ctx, scope)
+        outcome = stopped("")
+        try:
+            with anyio.move_on_after(policy.time_limit) as hard:
+                if policy.is_async:
+                    outcome = await run_async(task, ctx, scope)
+                else:
+                    outcome = await to_thread.run_sync(run_sync, task, ctx, abandon_on_cancel=True)
+            if hard.cancelled_caught:
+                outcome = ended(hard_limit(policy.time_limit or 0.0), attempt=attempt)
+            elif outcome.ending is Ending.STOPPED:
+                outcome = stopped(self._reasons.get(message.id, "shutdown"))
+        finally:
+            del self._running[message.id]
+            self._reasons.pop(message.id, None)
+        return outcome
+
+    def stop(self, task_id: str, reason: str) -> None:
+        found = self._running.get(task_id)
+        if found is not None:
+            self._reasons[task_id] = reason
+            found[0].aborted = True
+            found[1].cancel()
+
+    def say(self, task_id: str, value: float, message: str, data: dict[str, Any]) -> None:
+        said = Said(task_id, value, message, data)
+        if self._app.find(self._running[task_id][0].message.task).policy.is_async:
+            self._say(said)
+        else:
+            from_thread.run_sync(self._say, said)
+
+    def publish(self, messages: Sequence[Message]) -> list[bool]:
+        return from_thread.run(self._publish, messages)
+
+    async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
+        return await self._publish(messages)

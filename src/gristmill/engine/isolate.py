@@ -1,0 +1,476 @@
+"""Running bodies in child processes: the worker's side.
+
+A nursery (a process that has imported the app) forks runners; each runner has a private socket to the worker. Deaths are
+told by the nursery at once. Whatever a body does, here nothing waits for it longer than its limits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import anyio
+import structlog
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from gristmill.base.errors import (
+    BrokerUnavailable,
+    EngineError,
+    GristmillError,
+    LoopBlocked,
+    MemoryLimitExceeded,
+    RunnerCrashed,
+)
+from gristmill.engine.async_runner import STEP_TABLE
+from gristmill.engine.message import Message
+from gristmill.engine.outcome import Outcome, ended, stopped
+from gristmill.engine.runner import hard_limit
+from gristmill.engine.sync_runner import STOP
+from gristmill.engine.task import Periodic, Policy
+from gristmill.engine.wire import Answer, Ask, Beat, Boot, Booted, Channel, Died, Done, Fork, Forked, Frame, Said, Work
+from gristmill.engine.wire import Stop as StopFrame
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 0.4  # seconds between asking a body to stop and ending its process
+WATCH = 0.05  # seconds between looks at busy runners
+DEAF = 0.36  # seconds without a sign of an async runner's loop, after which it is looked at
+BURNED = 0.2  # seconds of processor time used meanwhile: it does run, but not its loop
+DEAF_ANYWAY = 5.0  # seconds after which a silent loop is given up even if it burned nothing
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+Publish = Callable[[Sequence[Message]], Coroutine[Any, Any, list[bool]]]
+Say = Callable[[Said], None]
+
+
+@dataclass(frozen=True)
+class RunnerLimits:
+    """When runners are replaced, and when an idle worker gives them up. Seconds and bytes."""
+
+    max_jobs: int = 1000
+    max_age: float = 3600.0
+    max_rss: int | None = 2 * 1024**3
+    memory_limit: int | None = None  # for tasks without one of their own
+    idle: float = 10.0
+
+
+@dataclass
+class _Job:
+    work: Work
+    policy: Policy
+    runner: _Runner
+    base: int = 0  # resident bytes of the runner before the task
+    over: anyio.Event = field(default_factory=anyio.Event)
+    outcome: Outcome | None = None
+    verdict: Outcome | None = None  # what it came to if its runner dies now
+
+    def end(self, outcome: Outcome | None) -> None:
+        if not self.over.is_set():
+            self.outcome = outcome
+            self.over.set()
+
+
+class _Runner:
+    """A child process that runs bodies."""
+
+    def __init__(self, number: int, is_async: bool, channel: Channel, table: mmap.mmap) -> None:
+        self.number = number
+        self.is_async = is_async
+        self.channel = channel
+        self.table = table
+        self.born = self.beaten = time.monotonic()
+        self.burned = 0.0  # processor time at the last beat
+        self.jobs: dict[str, _Job] = {}
+        self.count = 0
+        self.rss = 0
+        self.pid = 0
+        self.known = anyio.Event()
+        self.gone = anyio.Event()
+        self.killed = False
+
+    async def kill(self) -> None:
+        """End the process now; returns when it is gone."""
+        self.killed = True
+        await self.known.wait()
+        if not self.gone.is_set():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        await self.gone.wait()
+
+    def died(self, status: int | None) -> None:
+        """The process is gone: every task of it gets its outcome, or None where another one was to blame."""
+        self.known.set()
+        self.gone.set()
+        culprit = self.stepping()
+        judged = any(job.verdict for job in self.jobs.values())
+        for job in list(self.jobs.values()):
+            if job.verdict is not None:
+                job.end(job.verdict)
+            elif judged or (culprit is not None and culprit is not job):
+                job.end(None)
+            else:
+                job.end(ended(RunnerCrashed(_how(status)), attempt=job.work.attempt))
+
+    def stepping(self) -> _Job | None:
+        """The task of an async runner whose step runs now."""
+        slot = int.from_bytes(self.table[:], sys.byteorder)
+        return next((job for job in self.jobs.values() if job.work.slot == slot and slot), None)
+
+    def processor_time(self) -> float:
+        """Seconds of processor time used so far (0 where the system does not tell)."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident(self) -> int:
+        """Resident bytes now (0 where the system does not tell)."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+        except OSError:
+            return 0
+
+
+class Pool:
+    """Runs tasks in runners. ``policies`` and ``periodics`` are the app's, known once it has been entered."""
+
+    def __init__(
+        self, app: str, *, config: Mapping[str, Any], limits: RunnerLimits, say: Say, publish: Publish
+    ) -> None:
+        self.policies: dict[str, Policy] = {}
+        self.periodics: list[Periodic] = []
+        self.deaths = 0
+        self._boot = Boot(app, dict(config))
+        self._limits = limits
+        self._say = say
+        self._publish = publish
+        self._nursery: _Nursery | None = None
+        self._booting = anyio.Lock()
+        self._idle: list[_Runner] = []
+        self._shared: _Runner | None = None  # the async runner that takes new tasks
+        self._sharing = anyio.Lock()
+        self._jobs: dict[str, _Job] = {}
+        self._numbers = itertools.count(1)
+        self._slots = itertools.cycle(range(1, 2**31))
+        self._busy = anyio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._children: TaskGroup = anyio.create_task_group()
+        await self._children.__aenter__()
+        try:
+            await self._ready_nursery()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        self._children.start_soon(self._watch)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        nursery, self._nursery = self._nursery, None
+        self._children.cancel_scope.cancel()
+        await self._children.__aexit__(None, None, None)
+        if nursery is not None:
+            with anyio.CancelScope(shield=True):
+                await nursery.close()
+
+    async def execute(self, message: Message, attempt: int, policy: Policy) -> Outcome:
+        """Run the task once, to its outcome. Cancelled: its runner is ended.
+
+        When the runner dies through another task's fault, this one is begun again in a new runner.
+        """
+        while True:
+            outcome = await self._attempt(message, attempt, policy)
+            if outcome is not None:
+                return outcome
+
+    def stop(self, task_id: str, reason: str) -> None:
+        """Have a running task end within PATIENCE, whatever it does."""
+        job = self._jobs.get(task_id)
+        if job is not None and job.verdict is None:
+            job.verdict = stopped(reason)
+            self._children.start_soon(self._stop, job, reason)
+
+    async def _attempt(self, message: Message, attempt: int, policy: Policy) -> Outcome | None:
+        runner = await (self._take_shared() if policy.is_async else self._take())
+        memory = policy.memory_limit if policy.memory_limit is not None else self._limits.memory_limit
+        job = _Job(Work(message, attempt, next(self._slots), memory), policy, runner, runner.resident() or runner.rss)
+        if not runner.jobs:
+            runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
+        runner.jobs[message.id] = self._jobs[message.id] = job
+        self._busy.set()
+        try:
+            with suppress(ConnectionError):  # a runner that has just died: its death ends the task
+                await runner.channel.send(job.work)
+            with anyio.move_on_after(policy.time_limit) as hard:
+                await job.over.wait()
+            if hard.cancelled_caught and not job.over.is_set():
+                await self._force(job, ended(hard_limit(policy.time_limit or 0.0), attempt=attempt))
+        finally:
+            if not job.over.is_set():  # cancelled: the body must not go on without anybody who knows of it
+                runner.killed = True
+                self._children.start_soon(runner.kill)
+            del self._jobs[message.id], runner.jobs[message.id]
+            self._give_back(runner)
+        return job.outcome
+
+    async def _stop(self, job: _Job, reason: str) -> None:
+        runner = job.runner
+        await runner.known.wait()
+        if job.over.is_set() or runner.gone.is_set():
+            return
+        if runner.is_async:
+            with suppress(ConnectionError):
+                await runner.channel.send(StopFrame(job.work.message.id, reason))
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(runner.pid, STOP)
+        with anyio.move_on_after(PATIENCE):
+            await job.over.wait()
+        if not job.over.is_set():
+            await self._force(job, stopped(reason))
+
+    async def _force(self, job: _Job, verdict: Outcome) -> None:
+        """End the task's process; the task comes to ``verdict``. An async body may first clean up."""
+        job.verdict = verdict
+        if job.runner.is_async and verdict.error is not None and job.runner.stepping() is not job:
+            with suppress(ConnectionError):
+                await job.runner.channel.send(StopFrame(job.work.message.id, "limit"))
+            with anyio.move_on_after(PATIENCE):
+                await job.over.wait()
+        if not job.over.is_set():
+            self.deaths += 1
+            await job.runner.kill()
+        await job.over.wait()
+
+    async def _take(self) -> _Runner:
+        while self._idle:
+            runner = self._idle.pop()
+            if not runner.gone.is_set() and not runner.killed:
+                return runner
+        return await self._fork(is_async=False)
+
+    async def _take_shared(self) -> _Runner:
+        async with self._sharing:
+            runner = self._shared
+            if runner is None or runner.gone.is_set() or runner.killed or self._worn(runner):
+                if runner is not None and not runner.jobs:
+                    runner.channel.hang_up()
+                runner = self._shared = await self._fork(is_async=True)
+            runner.count += 1
+            return runner
+
+    async def _fork(self, *, is_async: bool) -> _Runner:
+        nursery = await self._ready_nursery()
+        ours, theirs = socket.socketpair()
+        with tempfile.TemporaryFile() as steps, theirs:
+            steps.truncate(STEP_TABLE)
+            table = mmap.mmap(steps.fileno(), STEP_TABLE)
+            runner = _Runner(next(self._numbers), is_async, Channel(ours), table)
+            nursery.runners[runner.number] = runner
+            try:
+                await nursery.channel.send(Fork(runner.number, is_async), [theirs.fileno(), steps.fileno()])
+            except ConnectionError:
+                runner.died(None)
+        self._children.start_soon(self._listen, runner)
+        return runner
+
+    def _give_back(self, runner: _Runner) -> None:
+        if runner.is_async:
+            if runner is not self._shared and not runner.jobs:
+                runner.channel.hang_up()
+            return
+        runner.count += 1
+        if runner.gone.is_set() or runner.killed:
+            return
+        if self._worn(runner):
+            runner.channel.hang_up()
+        else:
+            self._idle.append(runner)
+
+    def _worn(self, runner: _Runner) -> bool:
+        limits = self._limits
+        too_large = limits.max_rss is not None and runner.rss > limits.max_rss
+        return too_large or runner.count >= limits.max_jobs or time.monotonic() - runner.born > limits.max_age
+
+    async def _listen(self, runner: _Runner) -> None:
+        try:
+            while frames := await runner.channel.receive():
+                for frame in frames:
+                    self._hear(runner, frame)
+        finally:
+            runner.channel.close()
+
+    def _hear(self, runner: _Runner, frame: Frame) -> None:
+        if isinstance(frame, Done):
+            runner.rss = frame.rss
+            job = runner.jobs.get(frame.id)
+            if job is not None:
+                verdict = job.verdict if not runner.killed else None
+                job.end(verdict if verdict is not None and frame.outcome.ending != "ok" else frame.outcome)
+        elif isinstance(frame, Said):
+            self._say(frame)
+        elif isinstance(frame, Beat):
+            runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
+        elif isinstance(frame, Ask):
+            self._children.start_soon(self._answer, runner, frame)
+
+    async def _answer(self, runner: _Runner, ask: Ask) -> None:
+        try:
+            answer = Answer(ask.number, await self._publish(ask.messages))
+        except BrokerUnavailable as exc:
+            answer = Answer(ask.number, error=str(exc))
+        with suppress(OSError):
+            await runner.channel.send(answer)
+
+    async def _watch(self) -> None:
+        """Look at busy runners; when nothing has run for a while, give them all up."""
+        while True:
+            self._busy = anyio.Event()
+            if not self._jobs:
+                with anyio.move_on_after(self._limits.idle):
+                    await self._busy.wait()
+                if not self._jobs:
+                    await self._retire()
+                    await self._busy.wait()
+            await self._check()
+            await anyio.sleep(WATCH)
+
+    async def _check(self) -> None:
+        for runner in {id(job.runner): job.runner for job in self._jobs.values()}.values():
+            blamed = self._deaf(runner) if runner.is_async else self._bloated(runner)
+            if blamed is not None and blamed[0].verdict is None:
+                self._children.start_soon(self._force, blamed[0], ended(blamed[1], attempt=blamed[0].work.attempt))
+
+    def _deaf(self, runner: _Runner) -> tuple[_Job, GristmillError] | None:
+        """The task that keeps an async runner's loop from turning, where no signal helped."""
+        silent = time.monotonic() - runner.beaten
+        if silent < DEAF or not runner.pid:
+            return None
+        job = runner.stepping()
+        if job is None or (runner.processor_time() - runner.burned < BURNED and silent < DEAF_ANYWAY):
+            return None
+        return job, LoopBlocked(f"the body kept its event loop from answering for {silent:.1f} s and was ended")
+
+    def _bloated(self, runner: _Runner) -> tuple[_Job, GristmillError] | None:
+        for job in runner.jobs.values():
+            limit = job.work.memory_limit
+            if limit is not None and runner.pid and runner.resident() > limit + (job.base or limit):
+                return job, MemoryLimitExceeded(f"the task used more than its memory limit of {limit} bytes")
+        return None
+
+    async def _retire(self) -> None:
+        async with self._booting:
+            if self._jobs or self._nursery is None:
+                return
+            nursery, self._nursery = self._nursery, None
+            self._idle.clear()
+            self._shared = None
+            await nursery.close()
+
+    async def _ready_nursery(self) -> _Nursery:
+        async with self._booting:
+            if self._nursery is None or self._nursery.over.is_set():
+                self._idle.clear()
+                self._shared = None
+                nursery = _Nursery()
+                self._children.start_soon(nursery.listen)
+                booted = await nursery.boot(self._boot)
+                self.policies = {policy.name: policy for policy in booted.policies}
+                self.periodics = booted.periodics
+                self._nursery = nursery
+            return self._nursery
+
+
+class _Nursery:
+    """The process that forks runners, seen from the worker."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # On the loop's own thread: the kernel ends the child when the thread that made it is gone.
+            self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
+                [sys.executable, "-m", "gristmill.engine.nursery", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.channel = Channel(ours)
+        self.runners: dict[int, _Runner] = {}
+        self.over = anyio.Event()
+        self._booted = anyio.Event()
+        self._answer = Booted(error="its process ended while it was starting")
+
+    async def boot(self, boot: Boot) -> Booted:
+        """Have it import the app. Raises EngineError where that fails."""
+        with suppress(ConnectionError):
+            await self.channel.send(boot)
+        await self._booted.wait()
+        if self._answer.error:
+            await self.close()
+            raise EngineError(f"the app {boot.app!r} cannot be loaded: {self._answer.error}")
+        return self._answer
+
+    async def listen(self) -> None:
+        try:
+            while frames := await self.channel.receive():
+                for frame in frames:
+                    self._hear(frame)
+        finally:
+            self._end()
+            self.channel.close()
+
+    def _hear(self, frame: Frame) -> None:
+        if isinstance(frame, Booted):
+            self._answer = frame
+            self._booted.set()
+        elif isinstance(frame, Forked) and frame.number in self.runners:
+            self.runners[frame.number].pid = frame.pid
+            self.runners[frame.number].known.set()
+        elif isinstance(frame, Died) and frame.number in self.runners:
+            runner = self.runners.pop(frame.number)
+            runner.died(frame.status)
+            if not runner.killed and not os.WIFEXITED(frame.status):
+                log.warning("a runner died", pid=runner.pid, how=_how(frame.status))
+
+    def _end(self) -> None:
+        self.over.set()
+        self._booted.set()
+        for runner in self.runners.values():
+            runner.died(None)
+        self.runners.clear()
+
+    async def close(self) -> None:
+        """End it, and with it its runners; returns when it is gone."""
+        self.channel.hang_up()
+        await to_thread.run_sync(self._wait)
+        self._end()
+
+    def _wait(self) -> None:
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "the process that ran the task died together with its parent"
+    if os.WIFSIGNALED(status):
+        return f"the process that ran the task died of signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"the process that ran the task ended with exit code {os.waitstatus_to_exitcode(status)}"

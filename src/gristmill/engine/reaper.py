@@ -1,0 +1,30 @@
+"""Taking back what silent workers hold, and forgetting what ended long ago: on a timer, whatever the traffic."""
+
+from __future__ import annotations
+
+import anyio
+import structlog
+
+from gristmill.base.errors import BrokerUnavailable
+from gristmill.engine.broker import Broker
+from gristmill.engine.state import TaskState
+
+log = structlog.get_logger(__name__)
+
+PURGE_EVERY = 600.0  # seconds
+
+
+async def reap(broker: Broker, *, every: float, keep: float) -> None:
+    """Reclaim every ``every`` seconds; records of succeeded and cancelled tasks go after ``keep`` seconds."""
+    purged = 0.0
+    while True:
+        try:
+            for record in await broker.reclaim():
+                log.warning("lease expired", task=record.message.task, id=record.id, state=str(record.state))
+            now = await broker.now()
+            if now - purged > PURGE_EVERY:
+                purged = now
+                await broker.purge(states=[TaskState.SUCCEEDED, TaskState.CANCELLED], older_than=keep)
+        except BrokerUnavailable as exc:
+            log.warning("cannot look for expired leases", error=str(exc))
+        await anyio.sleep(every)

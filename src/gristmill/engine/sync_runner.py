@@ -1,0 +1,152 @@
+"""The child that runs ``def`` bodies: one at a time, in the main thread, where signals can reach them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from gristmill.base.errors import BrokerUnavailable, EngineError, SoftTimeLimitExceeded
+from gristmill.engine.context import TaskContext
+from gristmill.engine.message import Message
+from gristmill.engine.outcome import Outcome, failure, stopped
+from gristmill.engine.runner import Stopped, run_sync, soft_limit
+from gristmill.engine.task import App
+from gristmill.engine.wire import Answer, Ask, BlockingChannel, Done, Said, Work
+
+STOP = signal.SIGUSR1  # the worker sends it to end the body that runs now
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def serve(app: App, sock: socket.socket, steps: int) -> None:
+    """Run what comes, until the worker closes the socket."""
+    os.close(steps)
+    _SyncRunner(app, BlockingChannel(sock)).serve()
+
+
+def rss() -> int:
+    """Resident bytes of this process now (0 where the system does not tell)."""
+    return _statm(1)
+
+
+def _statm(field: int) -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[field]) * _PAGE
+    except OSError:
+        return 0
+
+
+class _SyncRunner:
+    """Also the Link of the body that runs: it asks and hears the worker on the same socket, for nobody else reads it."""
+
+    def __init__(self, app: App, channel: BlockingChannel) -> None:
+        self._app = app
+        self._channel = channel
+        self._ctx: TaskContext | None = None
+        self._armed = False  # whether a signal may raise now
+        self._talking = False  # a frame is on its way: half of one would be the end of all
+        self._held: BaseException | None = None
+        self._asked = 0
+
+    def serve(self) -> None:
+        signal.signal(STOP, self._stop)
+        signal.signal(signal.SIGALRM, self._alarm)
+        while True:
+            frame = self._channel.receive()
+            if frame is None:
+                return
+            if isinstance(frame, Work):
+                outcome = self._run(frame)
+                self._channel.send(Done(frame.message.id, outcome, rss()))
+
+    def _run(self, work: Work) -> Outcome:
+        task = self._app.find(work.message.task)
+        limit = task.policy.soft_time_limit
+        self._ctx = ctx = TaskContext(work.message, work.attempt, self, soft_time_limit=limit)
+        try:
+            _limit_memory(work.memory_limit)
+            signal.setitimer(signal.ITIMER_REAL, limit or 0.0)
+            self._armed = True
+            outcome = run_sync(task, ctx)
+            self._armed = False
+        except Stopped:
+            self._armed = False
+            outcome = stopped("")
+        except SoftTimeLimitExceeded as exc:
+            self._armed = False
+            outcome = failure(exc, stage=ctx.stage_name, attempt=ctx.attempt)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        _limit_memory(None)
+        self._ctx = self._held = None
+        return outcome
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        if self._ctx is not None:
+            self._ctx.aborted = True
+        self._raise(Stopped())
+
+    def _alarm(self, signum: int, frame: FrameType | None) -> None:
+        if self._ctx is not None:
+            self._raise(soft_limit(self._app.find(self._ctx.message.task).policy.soft_time_limit or 0.0))
+
+    def _raise(self, exc: BaseException) -> None:
+        if not self._armed:
+            return
+        if self._talking:
+            self._held = exc
+            return
+        if isinstance(exc, Stopped):
+            self._armed = False  # once is enough: what cleans up is not stopped again
+        raise exc
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Let no signal raise while a frame is under way."""
+        self._talking = True
+        try:
+            yield
+        finally:
+            self._talking = False
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._raise(held)
+
+    def say(self, task_id: str, value: float, message: str, data: dict[str, Any]) -> None:
+        with self._whole():
+            self._channel.send(Said(task_id, value, message, data))
+
+    def publish(self, messages: Sequence[Message]) -> list[bool]:
+        self._asked += 1
+        with self._whole():
+            self._channel.send(Ask(self._asked, list(messages)))
+            answer = self._answer()
+        if answer is None:
+            raise EngineError("the worker is gone")
+        if answer.error:
+            raise BrokerUnavailable(answer.error)
+        return answer.accepted
+
+    async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
+        return self.publish(messages)
+
+    def _answer(self) -> Answer | None:
+        while True:
+            frame = self._channel.receive()
+            if frame is None or (isinstance(frame, Answer) and frame.number == self._asked):
+                return frame
+
+
+def _limit_memory(limit: int | None) -> None:
+    """Bound the address space to what is used now plus ``limit`` bytes; None lifts the bound."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if limit is None:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    else:
+        wanted = _statm(0) + limit
+        resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

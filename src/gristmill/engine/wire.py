@@ -1,0 +1,217 @@
+"""Frames between a worker and its children: a length, then MessagePack. Only our own processes are at the other end."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import msgspec
+
+from gristmill.engine.message import Message
+from gristmill.engine.outcome import Outcome
+from gristmill.engine.task import Periodic, Policy
+
+_HEAD = struct.Struct("<I")
+_PIECE = 256 * 1024
+
+
+class Boot(msgspec.Struct, tag=True, frozen=True):
+    """To the nursery: import this app."""
+
+    app: str
+    config: dict[str, Any]
+
+
+class Booted(msgspec.Struct, tag=True, frozen=True):
+    """From the nursery: what the app has; or why it could not be imported."""
+
+    policies: list[Policy] = []
+    periodics: list[Periodic] = []
+    error: str = ""
+
+
+class Fork(msgspec.Struct, tag=True, frozen=True):
+    """To the nursery: fork a runner; its socket (and the step table) come with the frame."""
+
+    number: int
+    is_async: bool
+
+
+class Forked(msgspec.Struct, tag=True, frozen=True):
+    number: int
+    pid: int
+
+
+class Died(msgspec.Struct, tag=True, frozen=True):
+    """From the nursery: a runner is gone. ``status`` as from waitpid."""
+
+    number: int
+    status: int
+
+
+class Work(msgspec.Struct, tag=True, frozen=True):
+    """To a runner: run this. ``slot`` is the task's place in the step table of an async runner."""
+
+    message: Message
+    attempt: int
+    slot: int = 0
+    memory_limit: int | None = None
+
+
+class Stop(msgspec.Struct, tag=True, frozen=True):
+    """To an async runner: end this task."""
+
+    id: str
+    reason: str
+
+
+class Done(msgspec.Struct, tag=True, frozen=True):
+    """From a runner: how it came out, and how large the runner is now (bytes)."""
+
+    id: str
+    outcome: Outcome
+    rss: int = 0
+
+
+class Said(msgspec.Struct, tag=True, frozen=True):
+    """From a runner: progress."""
+
+    id: str
+    value: float
+    message: str
+    data: dict[str, Any]
+
+
+class Ask(msgspec.Struct, tag=True, frozen=True):
+    """From a runner: publish these."""
+
+    number: int
+    messages: list[Message]
+
+
+class Answer(msgspec.Struct, tag=True, frozen=True):
+    number: int
+    accepted: list[bool] = []
+    error: str = ""
+
+
+class Beat(msgspec.Struct, tag=True, frozen=True):
+    """From an async runner: its loop turns."""
+
+
+Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Answer | Beat
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+
+
+def pack(frame: Frame) -> bytes:
+    raw = _encoder.encode(frame)
+    return _HEAD.pack(len(raw)) + raw
+
+
+class Unpacker:
+    """Bytes as they come to frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        self._buffer += data
+        frames: list[Frame] = []
+        at = 0
+        while len(self._buffer) - at >= _HEAD.size:
+            (size,) = _HEAD.unpack_from(self._buffer, at)
+            if len(self._buffer) - at - _HEAD.size < size:
+                break
+            start = at + _HEAD.size
+            frames.append(_decoder.decode(bytes(self._buffer[start : start + size])))
+            at = start + size
+        del self._buffer[:at]
+        return frames
+
+
+class BlockingChannel:
+    """A child's end, for a process without a loop."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self.sock = sock
+        self._unpacker = Unpacker()
+        self._ready: list[Frame] = []
+
+    def send(self, frame: Frame) -> None:
+        self.sock.sendall(pack(frame))
+
+    def receive(self) -> Frame | None:
+        """The next frame; None when the other end is gone."""
+        while not self._ready:
+            try:
+                data = self.sock.recv(_PIECE)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._ready = self._unpacker.feed(data)
+        return self._ready.pop(0)
+
+
+class Channel:
+    """An end in a process with an event loop."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self._unpacker = Unpacker()
+        self._sending = anyio.Lock()
+
+    async def send(self, frame: Frame, fds: Sequence[int] = ()) -> None:
+        """Send the frame whole, also when the caller is cancelled half way. Raises ConnectionError when the other is gone."""
+        raw = pack(frame)
+        if not fds and not self._sending.locked():
+            raw = raw[self._try(raw) :]
+            if not raw:
+                return
+        with anyio.CancelScope(shield=True):
+            async with self._sending:
+                if fds:
+                    sent = socket.send_fds(self.sock, [raw], list(fds))
+                    raw = raw[sent:]
+                while raw:
+                    await anyio.wait_writable(self.sock)
+                    raw = raw[self._try(raw) :]
+
+    def _try(self, raw: bytes) -> int:
+        try:
+            return self.sock.send(raw)
+        except BlockingIOError:
+            return 0
+
+    async def receive(self) -> list[Frame]:
+        """The next frames; empty when the other end is gone."""
+        while True:
+            try:
+                data = self.sock.recv(_PIECE)
+            except BlockingIOError:
+                await anyio.wait_readable(self.sock)
+                continue
+            except ConnectionError:
+                return []
+            if not data:
+                return []
+            frames = self._unpacker.feed(data)
+            if frames:
+                return frames
+
+    def hang_up(self) -> None:
+        """End the talk: both sides' ``receive`` come back empty."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the socket up; nobody may be waiting on it."""
+        self.sock.close()

@@ -1,0 +1,355 @@
+"""The worker: takes tasks from a broker, has them run, and answers for every lease until it has ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+import structlog
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskGroup, TaskStatus
+
+from gristmill.base.clock import Clock, SystemClock
+from gristmill.base.errors import BrokerUnavailable, EngineError, UnknownTask
+from gristmill.base.ids import new_id
+from gristmill.engine.broker import Broker
+from gristmill.engine.inline import Inline
+from gristmill.engine.isolate import Pool, RunnerLimits
+from gristmill.engine.message import End, ErrorRecord, Heartbeat, Lease, Message, Progress, Release
+from gristmill.engine.middleware.chain import Job, Middleware, chain
+from gristmill.engine.middleware.log import logging
+from gristmill.engine.middleware.meter import metering
+from gristmill.engine.middleware.retry import retrying
+from gristmill.engine.outcome import Ending, Outcome, ended, stopped
+from gristmill.engine.reaper import reap
+from gristmill.engine.schedule import schedule
+from gristmill.engine.settle import Settler
+from gristmill.engine.state import TaskState
+from gristmill.engine.task import App, Periodic, Policy
+from gristmill.engine.wire import Said
+
+log = structlog.get_logger(__name__)
+
+REPORT_EVERY = 0.25  # seconds between progress written for all tasks together
+BEAT_EVERY = 5.0  # seconds between signs of life
+SILENT = 30.0  # seconds after which a worker is forgotten
+SHORT = 0.05  # seconds: while tasks are shorter, more are taken ahead
+AHEAD = 32  # tasks taken ahead at most
+REMEMBERED = 1000  # cancels of tasks we do not hold
+KEEP_ENDED = 86_400.0  # seconds
+
+
+class Executor(Protocol):
+    """Where bodies run."""
+
+    policies: dict[str, Policy]
+    periodics: list[Periodic]
+
+    async def execute(self, message: Message, attempt: int, policy: Policy) -> Outcome: ...
+
+    def stop(self, task_id: str, reason: str) -> None: ...
+
+
+class Worker:
+    """Runs tasks of one app from some queues.
+
+    ``slots`` bodies of kind ``def`` and ``async_slots`` of kind ``async def`` at a time, in child processes; with
+    ``inline`` in this process. Leases of ``lease`` seconds are renewed at a third of that. One ``run`` for one Worker.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        app: str | App,
+        *,
+        config: Mapping[str, Any] | None = None,
+        queues: Sequence[str] = ("default",),
+        slots: int | None = None,
+        async_slots: int = 100,
+        lease: float = 30.0,
+        inline: bool = False,
+        limits: RunnerLimits | None = None,
+        middleware: Sequence[Middleware] | None = None,
+        name: str | None = None,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        if isinstance(app, App) and not inline:
+            raise EngineError("runners import the app themselves: give its place as 'module:attribute'")
+        if isinstance(app, str) and inline:
+            raise EngineError("inline bodies run in this process: give the App itself")
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
+        self.done = self.failed = 0
+        self._broker = broker
+        self._app, self._config = app, dict(config or {})
+        self._queues = list(queues)
+        self._slots, self._async_slots = slots or os.cpu_count() or 1, async_slots
+        self._lease = lease
+        self._limits = limits or RunnerLimits()
+        self._clock = clock or SystemClock()
+        rng = rng or Random()  # noqa: S311  jitter, no secret
+        default = [logging(self._clock), metering(self._clock), retrying(rng)]
+        self._middleware = list(middleware) if middleware is not None else default
+        self._held: dict[str, Lease] = {}  # until their end is written
+        self._running: dict[str, Lease] = {}
+        self._freed = anyio.Event()
+        self._said: dict[str, Said] = {}
+        self._spoke = anyio.Event()
+        self._cancelled: dict[str, bool] = {}  # asked for before we knew the task
+        self._queueing: dict[str, anyio.CancelScope] = {}  # taken ahead, waiting for a slot
+        self._reasons: dict[str, str] = {}
+        self._seconds = 1.0  # how long tasks take, smoothed
+        self._drained = anyio.Event()
+        self._grace = 30.0
+        self._consuming = anyio.CancelScope()
+        self._settler = Settler(broker, self._settled)
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Work until ``drain``. Cancelled: bodies are ended, and what they held is handed back.
+
+        Raises EngineError where the app cannot be loaded.
+        """
+        self._sync_slots = anyio.CapacityLimiter(self._slots)
+        try:
+            async with self._make_executor() as executor:
+                self._executor = executor
+                self._handle = chain(self._execute, self._middleware)
+                async with anyio.create_task_group() as children:
+                    for child in (self._renew, self._listen, self._report, self._beat, self._settler.run):
+                        children.start_soon(child)
+                    children.start_soon(schedule, self._broker, executor.periodics)
+                    children.start_soon(lambda: reap(self._broker, every=self._lease / 3, keep=KEEP_ENDED))
+                    task_status.started()
+                    await self._work()
+                    await self._settler.empty()
+                    children.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+                await self._hand_back(list(self._held.values()))
+
+    def drain(self, *, grace: float = 30.0) -> None:
+        """Take nothing new; let what runs end within ``grace`` seconds, hand the rest back. Again: with a new grace."""
+        self._grace = grace
+        self._consuming.cancel()
+        self._drained.set()
+        self._drained = anyio.Event()
+
+    def _make_executor(self) -> AbstractAsyncContextManager[Executor]:
+        if isinstance(self._app, App):
+            return Inline(self._app, say=self._hear, publish=self._broker.publish)
+        return Pool(self._app, config=self._config, limits=self._limits, say=self._hear, publish=self._broker.publish)
+
+    async def _work(self) -> None:
+        async with anyio.create_task_group() as jobs:
+            with self._consuming:
+                await self._consume(jobs)
+            await self._wind_up()
+
+    async def _consume(self, jobs: TaskGroup) -> None:
+        pause = 0.1
+        while True:
+            room = self._room()
+            if room <= 0:
+                self._freed = anyio.Event()
+                await self._freed.wait()
+                continue
+            try:
+                leases = await self._broker.reserve(self._queues, worker=self.name, limit=room, lease=self._lease)
+                pause = 0.1
+            except BrokerUnavailable as exc:
+                log.warning("the broker does not answer", error=str(exc), again_after=pause)
+                await anyio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+                continue
+            for lease in leases:
+                self._held[lease.id] = self._running[lease.id] = lease
+                jobs.start_soon(self._one, lease)
+
+    def _room(self) -> int:
+        """How many tasks to ask for: the free slots, and some ahead while tasks are short."""
+        kinds = {policy.is_async for policy in self._executor.policies.values()}
+        sizes = [self._async_slots if kind else self._slots for kind in kinds] or [self._slots]
+        ahead = min(AHEAD, int(SHORT / self._seconds)) if self._seconds < SHORT else 0
+        return min(sizes) + ahead - len(self._running)
+
+    async def _one(self, lease: Lease) -> None:
+        policy = self._executor.policies.get(lease.message.task)
+        began = self._clock.monotonic()
+        if policy is None:
+            known = ", ".join(sorted(self._executor.policies)) or "none"
+            error = UnknownTask(f"this worker's app has no task {lease.message.task!r}; it has: {known}")
+            outcome = ended(error, attempt=lease.attempt)
+        else:
+            outcome = await self._handle(Job(lease, policy))
+        self._seconds += 0.1 * (self._clock.monotonic() - began - self._seconds)
+        self._end(lease, outcome)
+
+    async def _execute(self, job: Job) -> Outcome:
+        """The innermost handler: wait for a free slot, then run."""
+        task_id, message = job.lease.id, job.lease.message
+        if self._cancelled.pop(task_id, False):
+            return stopped("cancel")
+        if job.policy.is_async:
+            return await self._executor.execute(message, job.lease.attempt, job.policy)
+        with anyio.CancelScope() as scope:
+            self._queueing[task_id] = scope
+            try:
+                await self._sync_slots.acquire_on_behalf_of(task_id)
+            finally:
+                del self._queueing[task_id]
+        if scope.cancelled_caught:
+            return stopped(self._reasons.pop(task_id))
+        try:
+            return await self._executor.execute(message, job.lease.attempt, job.policy)
+        finally:
+            self._sync_slots.release_on_behalf_of(task_id)
+
+    def _stop(self, task_id: str, reason: str) -> None:
+        """End a task that this worker holds: one that runs, or one that waits for its slot."""
+        if task_id in self._queueing:
+            self._reasons[task_id] = reason
+            self._queueing[task_id].cancel()
+        else:
+            self._executor.stop(task_id, reason)
+
+    def _end(self, lease: Lease, outcome: Outcome) -> None:
+        self._running.pop(lease.id, None)
+        self._said.pop(lease.id, None)
+        self._freed.set()
+        if outcome.reason == "lost":
+            self._held.pop(lease.id, None)
+            return
+        step = _step(lease, outcome, self._clock.now())
+        if isinstance(step, End):
+            self.done += step.state is TaskState.SUCCEEDED
+            self.failed += step.state is TaskState.FAILED
+        self._settler.put(step)
+
+    def _settled(self, lease: Lease) -> None:
+        if self._held.get(lease.id) is lease:
+            del self._held[lease.id]
+
+    async def _wind_up(self) -> None:
+        """Let the running tasks end in time; then stop them."""
+        while self._running:
+            again = self._drained
+            with anyio.move_on_after(self._grace) as late:
+                while self._running and not again.is_set():
+                    self._freed = anyio.Event()
+                    await self._freed.wait()
+            if late.cancelled_caught:
+                break
+        for task_id in list(self._running):
+            self._stop(task_id, "shutdown")
+
+    async def _hand_back(self, leases: Sequence[Lease]) -> None:
+        if leases:
+            try:
+                await self._broker.release([Release(lease, counted=False) for lease in leases])
+            except BrokerUnavailable as exc:
+                log.warning("leases could not be handed back; they will expire", error=str(exc), leases=len(leases))
+
+    async def _renew(self) -> None:
+        """Keep what we hold; and hear of cancels whose notice was missed."""
+        while True:
+            await anyio.sleep(self._lease / 3)
+            held = list(self._held.values())
+            if not held:
+                continue
+            try:
+                lost = await self._broker.extend(held, lease=self._lease)
+                records = await self._broker.describe(list(self._running))
+            except BrokerUnavailable as exc:
+                log.warning("leases could not be renewed", error=str(exc), leases=len(held))
+                continue
+            for lease in lost:
+                if self._held.get(lease.id) is lease and lease.id in self._running:
+                    log.warning("lease lost", task=lease.message.task, id=lease.id)
+                    self._stop(lease.id, "lost")
+            for record in records:
+                if record is not None and record.cancel_requested:
+                    self._stop(record.id, "cancel")
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._broker.notices() as notices:
+                    async for notice in notices:
+                        if notice.kind == "cancel":
+                            self._hear_cancel(notice.id)
+            except BrokerUnavailable:
+                await anyio.sleep(1.0)
+
+    def _hear_cancel(self, task_id: str) -> None:
+        if task_id in self._running:
+            self._stop(task_id, "cancel")
+        else:  # another worker's; or ours, and still on its way here
+            self._cancelled[task_id] = True
+            if len(self._cancelled) > REMEMBERED:
+                del self._cancelled[next(iter(self._cancelled))]
+
+    def _hear(self, said: Said) -> None:
+        if said.id in self._running:
+            self._said[said.id] = said
+            self._spoke.set()
+
+    async def _report(self) -> None:
+        """The latest word of every task, all together, a few times a second."""
+        while True:
+            await self._spoke.wait()
+            self._spoke = anyio.Event()
+            said, self._said = self._said, {}
+            updates = [
+                Progress(self._running[one.id], one.value, one.message, one.data)
+                for one in said.values()
+                if one.id in self._running
+            ]
+            try:
+                if updates:
+                    await self._broker.progress(updates)
+            except BrokerUnavailable as exc:
+                log.debug("progress could not be kept", error=str(exc))
+            await anyio.sleep(REPORT_EVERY)
+
+    async def _beat(self) -> None:
+        boot = self._clock.now()
+        while True:
+            try:
+                depths = {depth.queue: depth for depth in await self._broker.depth()}
+                mine = [depths[queue] for queue in self._queues if queue in depths]
+                beat = Heartbeat(
+                    name=self.name,
+                    now=await self._broker.now(),
+                    boot_at=boot,
+                    pending=sum(depth.queued for depth in mine),
+                    lag=int(max((depth.oldest for depth in mine), default=0)),
+                    done=self.done,
+                    failed=self.failed,
+                    current={lease.id: lease.message.task for lease in self._running.values()},
+                    ip="",
+                    pid=os.getpid(),
+                )
+                await self._broker.beat(beat, timeout=SILENT)
+            except BrokerUnavailable as exc:
+                log.debug("no sign of life could be given", error=str(exc))
+            await anyio.sleep(BEAT_EVERY)
+
+
+def _step(lease: Lease, outcome: Outcome, now: float) -> End | Release:
+    """What an outcome means for the lease."""
+    error = None if outcome.error is None else msgspec.structs.replace(outcome.error, attempt=lease.attempt, at=now)
+    if outcome.ending is Ending.OK:
+        return End(lease, TaskState.SUCCEEDED, result=outcome.result)
+    if outcome.ending is Ending.STOPPED and outcome.reason == "cancel":
+        return End(lease, TaskState.CANCELLED, error=ErrorRecord("TaskCancelled", "cancelled", at=now))
+    if outcome.ending is Ending.STOPPED:
+        return Release(lease, counted=False)
+    if outcome.again_after is not None:
+        return Release(lease, delay=outcome.again_after, error=error)
+    return End(lease, TaskState.FAILED, error=error)

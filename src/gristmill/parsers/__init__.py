@@ -1,0 +1,23 @@
+"""Bytes to blocks, by format. Importing this package imports no library: each adapter brings its own."""
+
+from __future__ import annotations
+
+from gristmill.base.registry import Registry
+from gristmill.ports.parser import Parser
+
+PARSERS: Registry[Parser] = Registry(
+    "gristmill.parsers",
+    {
+        "csv": "gristmill.parsers.csv:CsvParser",
+        "docx": "gristmill.parsers.docx:DocxParser",
+        "email": "gristmill.parsers.email:EmailParser",
+        "html": "gristmill.parsers.html:HtmlParser",
+        "json": "gristmill.parsers.json:JsonParser",
+        "markdown": "gristmill.parsers.markdown:MarkdownParser",
+        "pdf": "gristmill.parsers.pdf:PdfParser",
+        "pptx": "gristmill.parsers.pptx:PptxParser",
+        "text": "gristmill.parsers.text:TextParser",
+        "xlsx": "gristmill.parsers.xlsx:XlsxParser",
+    },
+    needs={"pdf": "pdf", "docx": "office", "pptx": "office", "xlsx": "office"},
+)
