@@ -161,11 +161,10 @@ class App:
     def task(self, *, bind: Literal[True], name: str = "", **options: Unpack[TaskOptions]) -> _BindingMaker: ...
     @overload
     def task(self, *, bind: Literal[False] = False, name: str = "", **options: Unpack[TaskOptions]) -> _Maker: ...
-    def task(
-        self, body: Callable[..., Any] | None = None, /, *, bind: bool = False, name: str = "", **options: Any
-    ) -> Any:
+    def task(self, body: Any = None, /, **given: Any) -> Any:
         """Register a body, ``def`` or ``async def``. With ``bind=True`` it takes the TaskContext first."""
-        maker = _Maker(self, name, cast("TaskOptions", options))
+        bind, name = given.pop("bind", False), given.pop("name", "")
+        maker = _Maker(self, name, cast("TaskOptions", given))
         if body is not None:
             return maker(body)
         return _BindingMaker(maker) if bind else maker
