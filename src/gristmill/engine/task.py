@@ -161,12 +161,12 @@ class App:
     def task(self, *, bind: Literal[True], name: str = "", **options: Unpack[TaskOptions]) -> _BindingMaker: ...
     @overload
     def task(self, *, bind: Literal[False] = False, name: str = "", **options: Unpack[TaskOptions]) -> _Maker: ...
-    def task(self, body: Any = None, /, **given: Any) -> Any:
+    def task(self, *body: Any, **given: Any) -> Any:
         """Register a body, ``def`` or ``async def``. With ``bind=True`` it takes the TaskContext first."""
         bind, name = given.pop("bind", False), given.pop("name", "")
         maker = _Maker(self, name, cast("TaskOptions", given))
-        if body is not None:
-            return maker(body)
+        if body:
+            return maker(*body)
         return _BindingMaker(maker) if bind else maker
 
     def add(self, body: Callable[P, R], *, name: str = "", bind: bool, options: TaskOptions) -> Task[P, R]:
