@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,3 +59,15 @@ def connect(path: Path) -> Any:
     connection = driver().connect(str(path), check_same_thread=False, timeout=30.0)
     prepare(connection)
     return connection
+
+
+@contextmanager
+def writing(connection: Any) -> Iterator[Any]:
+    """A transaction that holds the write lock from its beginning: it waits for the lock, but never fails half-way for it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
