@@ -1,0 +1,323 @@
+"""The catalog in a SQL database: every write is one transaction that holds the lock from its beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from gristmill.base.clock import Clock, SystemClock
+from gristmill.base.errors import Conflict, NotFound, StoreUnavailable
+from gristmill.base.ids import new_id
+from gristmill.catalogs import ends, intake
+from gristmill.catalogs.checks import check
+from gristmill.catalogs.dialect import dialect_for
+from gristmill.catalogs.rows import (
+    DATASETS,
+    DOCUMENTS,
+    operations_of,
+    parts_of,
+    run_of,
+    to_dataset,
+    to_document,
+    to_operation,
+    to_run,
+)
+from gristmill.catalogs.schema import dataset, document, generation, run, run_log, seen_file
+from gristmill.ports.catalog import (
+    Catalog,
+    Dataset,
+    Document,
+    Failure,
+    GenState,
+    LogLine,
+    NewDocument,
+    Operation,
+    Part,
+    Run,
+    RunState,
+    Submission,
+)
+from gristmill.ports.docstore import View
+
+T = TypeVar("T")
+Connection = sa.Connection
+
+_UNFINISHED = run.c.state.in_((RunState.QUEUED.value, RunState.RUNNING.value))
+_NAMES_AT_ONCE = 500  # bound parameters of one statement
+
+
+class SqlCatalog(Catalog):
+    """Safe for several threads and processes. Opening brings the tables to this release's revision."""
+
+    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._dialect = dialect_for(url)
+        self._writer = self._dialect.engine(writes=True)
+        self._reader = self._dialect.engine(writes=False)
+        with _named_errors():
+            self._dialect.migrate(self._writer)
+
+    def close(self) -> None:
+        self._writer.dispose()
+        self._reader.dispose()
+
+    # -- datasets
+    def create_dataset(self, tenant: str, name: str, *, embedder: str, dim: int, settings: dict[str, Any]) -> Dataset:
+        def step(connection: Connection) -> None:
+            taken = sa.select(dataset.c.id).where(dataset.c.tenant == tenant, dataset.c.name == name)
+            if connection.execute(taken).first() is None:
+                values = {"embedder": embedder, "dim": dim, "settings": settings, "created": self._clock.now()}
+                connection.execute(dataset.insert().values(id=new_id(), tenant=tenant, name=name, **values))
+
+        self._write(step)
+        return self.dataset(tenant, name)
+
+    def dataset(self, tenant: str, name_or_id: str) -> Dataset:
+        either = sa.or_(dataset.c.name == name_or_id, dataset.c.id == name_or_id)
+        found = self._rows(DATASETS.where(dataset.c.tenant == tenant, either))
+        if not found:
+            raise NotFound(f"no dataset {name_or_id!r}")
+        by_name = [row for row in found if row["name"] == name_or_id]
+        return to_dataset((by_name or found)[0])
+
+    def datasets(self, tenant: str) -> list[Dataset]:
+        return [
+            to_dataset(row) for row in self._rows(DATASETS.where(dataset.c.tenant == tenant).order_by(dataset.c.name))
+        ]
+
+    def delete_dataset(self, tenant: str, dataset_id: str) -> None:
+        self._write(lambda c: intake.delete_dataset(c, tenant, dataset_id))
+
+    # -- documents and runs
+    def submit(
+        self,
+        dataset: Dataset,
+        document: NewDocument,
+        *,
+        settings: dict[str, Any],
+        settings_digest: str,
+        parts: Sequence[Part] | None,
+        failure: Failure | None = None,
+        again: bool = False,
+    ) -> Submission:
+        return self._write(
+            lambda c: intake.submit(
+                c,
+                self._clock.now(),
+                dataset,
+                document,
+                settings=settings,
+                settings_digest=settings_digest,
+                parts=parts,
+                failure=failure,
+                again=again,
+            )
+        )
+
+    def document(self, tenant: str, document_id: str) -> Document:
+        found = self._read(lambda c: intake.find(c, document_id))
+        if found is None or found.tenant != tenant:
+            raise NotFound(f"no document {document_id!r}")
+        return found
+
+    def find_document(self, dataset_id: str, source: str) -> Document | None:
+        return self._read(lambda c: intake.find(c, intake.document_id(dataset_id, source)))
+
+    def documents(
+        self, tenant: str, dataset_id: str | None = None, *, limit: int | None = None, offset: int = 0
+    ) -> list[Document]:
+        wanted = DOCUMENTS.where(document.c.tenant == tenant).order_by(document.c.created, document.c.id)
+        if dataset_id is not None:
+            wanted = wanted.where(document.c.dataset_id == dataset_id)
+        return [to_document(row) for row in self._rows(wanted.limit(limit).offset(offset))]
+
+    def delete_document(self, tenant: str, document_id: str) -> None:
+        self._write(lambda c: intake.delete_document(c, self._clock.now(), tenant, document_id))
+
+    def run(self, run_id: str) -> Run:
+        found = self._read(lambda c: run_of(c, run_id))
+        if found is None:
+            raise NotFound(f"no run {run_id!r}")
+        return found
+
+    def runs(self, run_ids: Sequence[str]) -> list[Run]:
+        found: list[Run] = []
+        for first in range(0, len(run_ids), _NAMES_AT_ONCE):
+            batch = run_ids[first : first + _NAMES_AT_ONCE]
+            found += [to_run(row) for row in self._rows(sa.select(run).where(run.c.id.in_(batch)))]
+        return found
+
+    def unfinished(self, *, limit: int = 1000) -> list[Run]:
+        oldest = sa.select(run).where(_UNFINISHED).order_by(run.c.created, run.c.id).limit(limit)
+        return [to_run(row) for row in self._rows(oldest)]
+
+    def start(self, run_id: str) -> Run:
+        return self._write(lambda c: ends.start(c, self._clock.now(), run_id))
+
+    def plan(self, run_id: str, parts: Sequence[Part]) -> list[Part]:
+        def step(connection: Connection) -> list[Part]:
+            ends.open_run(connection, run_id)
+            if ends.plan(connection, run_id, parts):
+                intake.add_parts(connection, run_id, parts)
+            return parts_of(connection, run_id)
+
+        return self._write(step)
+
+    def split(self, run_id: str, number: int, parts: Sequence[Part]) -> list[Part]:
+        def step(connection: Connection) -> list[Part]:
+            ends.open_run(connection, run_id)
+            intake.add_parts(connection, run_id, ends.split(connection, run_id, number, parts))
+            mine = ends.part_of(connection, run_id, number)
+            same = [one for one in parts_of(connection, run_id) if (one.first, one.last) == (mine.first, mine.last)]
+            return sorted(same, key=lambda one: one.chunk_first or 0)
+
+        return self._write(step)
+
+    def parts(self, run_id: str) -> list[Part]:
+        return self._read(lambda c: parts_of(c, run_id))
+
+    def part(self, run_id: str, number: int) -> Part:
+        return self._read(lambda c: ends.part_of(c, run_id, number))
+
+    def report(self, run_id: str, number: int, progress: float) -> float:
+        return self._write(lambda c: ends.report(c, run_id, number, progress))
+
+    def finish_part(self, run_id: str, number: int, *, chunks: int, tokens: int, pages: int) -> int:
+        return self._write(lambda c: ends.finish_part(c, run_id, number, chunks=chunks, tokens=tokens, pages=pages))
+
+    def log(self, run_id: str, lines: Sequence[LogLine]) -> None:
+        rows = [
+            {"run_id": run_id, "at": one.at, "stage": one.stage, "message": one.message, "part": one.part}
+            for one in lines
+        ]
+        if rows:
+            self._write(lambda c: c.execute(run_log.insert(), rows))
+
+    def logs(self, run_id: str) -> list[LogLine]:
+        found = self._rows(sa.select(run_log).where(run_log.c.run_id == run_id).order_by(run_log.c.id))
+        return [LogLine(row["at"], row["stage"], row["message"], row["part"]) for row in found]
+
+    # -- the ends of a run
+    def commit(self, run_id: str, *, chunks: int) -> bool:
+        return self._write(lambda c: ends.commit(c, self._clock.now(), run_id, chunks=chunks))
+
+    def fail(self, run_id: str, failure: Failure) -> bool:
+        return self._end(run_id, RunState.FAILED, failure)
+
+    def cancel(self, run_id: str) -> bool:
+        return self._end(run_id, RunState.CANCELLED, None)
+
+    def operations(self, tenant: str, dataset_id: str | None = None, *, limit: int = 100) -> list[Operation]:
+        return [to_operation(row) for row in self._rows(operations_of(tenant, dataset_id, limit))]
+
+    # -- generations
+    def writable(self, gen: int) -> bool:
+        wanted = (
+            sa.select(generation.c.g)
+            .join(document, sa.and_(document.c.id == generation.c.document_id, document.c.want == generation.c.ver))
+            .where(generation.c.g == gen, generation.c.state == GenState.PENDING.value)
+        )
+        return bool(self._rows(wanted))
+
+    def view(self, dataset_id: str) -> View:
+        highest = sa.select(sa.func.coalesce(sa.func.max(generation.c.g), 0).label("g"), sa.literal(0).label("hidden"))
+        hidden = sa.select(generation.c.g, sa.literal(1)).where(
+            generation.c.dataset_id == dataset_id, generation.c.state != GenState.LIVE.value
+        )
+        # One statement, so that both are of one moment: a generation begun in between is above ``hi``.
+        rows = self._rows(sa.union_all(highest, hidden))
+        return View(
+            hi=max((row["g"] for row in rows if not row["hidden"]), default=0),
+            hidden=frozenset(row["g"] for row in rows if row["hidden"]),
+        )
+
+    def sweepable(self, *, grace: float) -> list[tuple[Dataset, list[int]]]:
+        old = sa.and_(generation.c.state == GenState.RETIRED.value, generation.c.changed <= self._clock.now() - grace)
+        wanted = sa.select(generation.c.dataset_id, generation.c.g).where(
+            sa.or_(generation.c.state == GenState.DEAD.value, old)
+        )
+        gens: dict[str, list[int]] = {}
+        for row in self._rows(wanted.order_by(generation.c.g)):
+            gens.setdefault(row["dataset_id"], []).append(row["g"])
+        rooms = self._rows(DATASETS.where(dataset.c.id.in_(list(gens)))) if gens else []
+        return [(to_dataset(row), gens[row["id"]]) for row in rooms]
+
+    def swept(self, gens: Sequence[int], *, keep_dead: float) -> None:
+        before = self._clock.now() - keep_dead
+        gone = generation.c.state.in_((GenState.DEAD.value, GenState.RETIRED.value))
+
+        def step(connection: Connection) -> None:
+            for first in range(0, len(gens), _NAMES_AT_ONCE):
+                batch = generation.c.g.in_(gens[first : first + _NAMES_AT_ONCE])
+                connection.execute(generation.delete().where(batch, gone, generation.c.changed <= before))
+
+        self._write(step)
+
+    def live(self, dataset_id: str) -> dict[int, tuple[str, int]]:
+        wanted = sa.select(generation.c.g, generation.c.document_id, generation.c.chunks).where(
+            generation.c.dataset_id == dataset_id, generation.c.state == GenState.LIVE.value
+        )
+        return {row["g"]: (row["document_id"], row["chunks"]) for row in self._rows(wanted)}
+
+    def generations(self, dataset_id: str) -> dict[int, GenState]:
+        wanted = sa.select(generation.c.g, generation.c.state).where(generation.c.dataset_id == dataset_id)
+        return {row["g"]: GenState(row["state"]) for row in self._rows(wanted)}
+
+    def blobs(self) -> set[str]:
+        unfinished = sa.select(run.c.digest).where(_UNFINISHED)
+        return {row["digest"] for row in self._rows(sa.union(sa.select(document.c.digest), unfinished))}
+
+    def check(self) -> list[str]:
+        return self._read(lambda c: list(check(c)))
+
+    # -- files seen before
+    def seen_files(self, dataset_id: str) -> dict[str, tuple[int, int, str]]:
+        found = self._rows(sa.select(seen_file).where(seen_file.c.dataset_id == dataset_id))
+        return {row["path"]: (row["size"], row["mtime"], row["digest"]) for row in found}
+
+    def remember_files(self, dataset_id: str, files: dict[str, tuple[int, int, str]]) -> None:
+        rows = [
+            {"dataset_id": dataset_id, "path": path, "size": size, "mtime": mtime, "digest": digest}
+            for path, (size, mtime, digest) in files.items()
+        ]
+
+        def step(connection: Connection) -> None:
+            for first in range(0, len(rows), 100):
+                connection.execute(self._dialect.upsert(seen_file, rows[first : first + 100]))
+
+        if rows:
+            self._write(step)
+
+    def _end(self, run_id: str, state: RunState, failure: Failure | None) -> bool:
+        def step(connection: Connection) -> bool:
+            found = run_of(connection, run_id)
+            if found is None or found.state.final:
+                return False
+            ends.end_run(connection, self._clock.now(), found, state, failure)
+            return True
+
+        return self._write(step)
+
+    def _write(self, step: Callable[[Connection], T]) -> T:
+        with _named_errors(), self._writer.begin() as connection:
+            return step(connection)
+
+    def _read(self, step: Callable[[Connection], T]) -> T:
+        with _named_errors(), self._reader.connect() as connection:
+            return step(connection)
+
+    def _rows(self, statement: sa.Executable) -> Sequence[Any]:
+        return self._read(lambda c: c.execute(statement).mappings().all())
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.IntegrityError as exc:
+        raise Conflict(f"the catalog refuses this step: {exc.orig}") from exc
+    except (sa.exc.OperationalError, sa.exc.DatabaseError, sa.exc.TimeoutError) as exc:
+        raise StoreUnavailable(f"the catalog does not answer: {getattr(exc, 'orig', None) or exc}") from exc
