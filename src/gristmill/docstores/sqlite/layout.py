@@ -1,0 +1,180 @@
+"""The tables of a dataset's file, and how records go in and out of them.
+
+Thin rows apart from fat ones: filters, counts and joins stay in the pages of ``chunk``. A ``rid`` is given once and never
+again, so what a reader has seen under a rid never changes. ``fts`` keeps no text of its own; its tokens are ours, parted at
+spaces (every other character is declared part of a word), for they may hold points and combining marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gristmill.base.errors import Conflict
+from gristmill.ports.docstore import Record, Space
+from gristmill.ports.document import Box
+from gristmill.search.tokens import tokenize
+
+VERSION = 1  # PRAGMA user_version
+
+TABLES = (
+    """CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE chunk(
+        rid INTEGER PRIMARY KEY AUTOINCREMENT, gen INTEGER NOT NULL, part INTEGER NOT NULL, ord INTEGER NOT NULL,
+        base_id TEXT NOT NULL, chunk_id TEXT NOT NULL, document_id TEXT NOT NULL, kind TEXT NOT NULL,
+        tags TEXT NOT NULL, available INTEGER NOT NULL, tokens INTEGER NOT NULL, created REAL NOT NULL,
+        UNIQUE(gen, part, ord))""",
+    """CREATE INDEX chunk_document ON chunk(document_id, gen, part, ord)""",
+    """CREATE INDEX chunk_unavailable ON chunk(rid) WHERE available = 0""",
+    """CREATE TABLE body(rid INTEGER PRIMARY KEY, content TEXT NOT NULL, rest BLOB NOT NULL)""",
+    """CREATE TABLE vec(rid INTEGER PRIMARY KEY, v BLOB NOT NULL)""",
+    """CREATE VIRTUAL TABLE fts USING fts5(title, toks, important, questions, content='', contentless_delete=1,
+        tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* P* S* Co Cs Cn Cf'")""",
+    """CREATE VIRTUAL TABLE vocab USING fts5vocab(fts, 'row')""",
+    """INSERT INTO meta VALUES ('removed', 0)""",
+)
+
+_INSERTS = (
+    "INSERT INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+    "INSERT INTO body VALUES (?,?,?)",
+    "INSERT INTO vec VALUES (?,?)",
+    "INSERT INTO fts(rowid, title, toks, important, questions) VALUES (?,?,?,?,?)",
+)
+_SHOWN = """SELECT c.rid, c.gen, c.part, c.ord, c.chunk_id, c.document_id, c.kind, c.tags, c.available, c.tokens, c.created,
+    b.content, b.rest FROM chunk c JOIN body b ON b.rid = c.rid"""
+
+
+class Rest(msgspec.Struct, array_like=True):
+    """What no filter asks for, in one value."""
+
+    document: str
+    pages: list[int]
+    boxes: list[Box]
+    path: list[str]
+    asset: str
+    keywords: list[str]
+    questions: list[str]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Rest).decode
+
+
+def create(connection: Any) -> None:
+    """Make the tables. Call within a transaction."""
+    for statement in TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={VERSION}")
+
+
+def words_of(records: Sequence[Record]) -> list[tuple[str, str, str, str]]:
+    """The columns of ``fts``. It costs, so it is done before the write lock is taken."""
+    return [
+        (
+            _joined([one.document.rsplit(".", 1)[0], *one.path]),
+            _joined([one.content]),
+            _joined([*one.keywords, *one.tags]),
+            _joined(one.questions),
+        )
+        for one in records
+    ]
+
+
+def insert(
+    connection: Any, space: Space, records: Sequence[Record], words: Sequence[tuple[str, str, str, str]]
+) -> None:
+    """Add records in the place of those with the same (gen, part, ord)."""
+    _check_dim(connection, space, records)
+    remove(connection, _same_places(connection, records))
+    [(last,)] = connection.execute("SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'chunk'").fetchall()
+    rows = [_rows(last + n, record, word) for n, (record, word) in enumerate(zip(records, words, strict=True), 1)]
+    for number, statement in enumerate(_INSERTS):
+        connection.executemany(statement, [row[number] for row in rows])
+
+
+def remove(connection: Any, rids: Sequence[int]) -> None:
+    """Delete records, and leave word of it for readers that keep vectors in memory."""
+    if not rids:
+        return
+    keys = [(rid,) for rid in rids]
+    for statement in (
+        "DELETE FROM fts WHERE rowid = ?",
+        "DELETE FROM vec WHERE rid = ?",
+        "DELETE FROM body WHERE rid = ?",
+        "DELETE FROM chunk WHERE rid = ?",
+    ):
+        connection.executemany(statement, keys)
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removed'")
+
+
+def shown(connection: Any, where: str, parameters: Sequence[Any]) -> list[tuple[int, Record]]:
+    """Records without their vectors. ``where`` may continue with an order and a limit."""
+    return [(row[0], _record(row)) for row in connection.execute(f"{_SHOWN} WHERE {where}", parameters)]
+
+
+def _rows(rid: int, one: Record, words: tuple[str, str, str, str]) -> tuple[tuple[Any, ...], ...]:
+    rest = Rest(one.document, one.pages, one.boxes, one.path, one.asset, one.keywords, one.questions)
+    tags = msgspec.json.encode(one.tags).decode()
+    place = (rid, one.gen, one.part, one.ord, one.chunk_id, one.chunk_id, one.document_id, one.kind)
+    return (
+        (*place, tags, int(one.available), one.tokens, one.created),
+        (rid, one.content, _encode(rest)),
+        (rid, one.vector),
+        (rid, *words),
+    )
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    rest = _decode(row[12])
+    return Record(
+        gen=row[1],
+        part=row[2],
+        ord=row[3],
+        chunk_id=row[4],
+        document_id=row[5],
+        document=rest.document,
+        content=row[11],
+        vector=b"",
+        tokens=row[9],
+        kind=row[6],
+        pages=rest.pages,
+        boxes=rest.boxes,
+        path=rest.path,
+        asset=rest.asset,
+        keywords=rest.keywords,
+        questions=rest.questions,
+        tags=msgspec.json.decode(row[7], type=list[str]),
+        available=bool(row[8]),
+        created=row[10],
+    )
+
+
+def _same_places(connection: Any, records: Sequence[Record]) -> list[int]:
+    found: list[int] = []
+    for gen, part in dict.fromkeys((one.gen, one.part) for one in records):
+        ords = [one.ord for one in records if (one.gen, one.part) == (gen, part)]
+        found += [
+            row[0]
+            for row in connection.execute(
+                "SELECT rid FROM chunk WHERE gen = ? AND part = ? AND ord IN (SELECT value FROM json_each(?))",
+                (gen, part, msgspec.json.encode(ords).decode()),
+            )
+        ]
+    return found
+
+
+def _check_dim(connection: Any, space: Space, records: Sequence[Record]) -> None:
+    """One file, one dimension: vectors of different lengths cannot be compared."""
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('dim', ?)", (space.dim,))
+    [(dim,)] = connection.execute("SELECT value FROM meta WHERE key = 'dim'").fetchall()
+    for one in records:
+        if len(one.vector) != dim * 4:
+            raise Conflict(
+                f"{one.document}: a vector of {len(one.vector) // 4} numbers, but the dataset's vectors have {dim}"
+            )
+
+
+def _joined(texts: Sequence[str]) -> str:
+    return " ".join(token for text in texts for token in tokenize(text))
