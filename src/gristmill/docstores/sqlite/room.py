@@ -48,6 +48,17 @@ class Room:
                 self._reader.rollback()
 
     @contextmanager
+    def inspecting(self) -> Iterator[Any]:
+        """A state of the file as a newcomer sees it: a connection's own memory of the word index would mislead a check."""
+        with self._named_errors():
+            connection = self._open()
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
     def writing(self) -> Iterator[Any]:
         """One transaction, which makes the file if there is none."""
         with self._writing, self._named_errors():

@@ -153,7 +153,7 @@ class SqliteDocStore(DocStore):
         room = self._room(space)
         if not room.exists:
             return []
-        with room.reading() as connection:
+        with room.inspecting() as connection:
             return check.check(connection)
 
     def drop(self, space: Space) -> None:
