@@ -1,0 +1,135 @@
+"""NaiveChunker: units to chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from gristmill.base.errors import SettingsError
+from gristmill.chunkers.naive.cuts import tail
+from gristmill.chunkers.naive.units import Unit, units
+from gristmill.ports.chunker import Chunker, ChunkSettings, TokenCount
+from gristmill.ports.document import Chunk, ParsedDocument
+
+_MOST_OVERLAP = 90
+
+
+class NaiveChunker(Chunker):
+    """As much as fits into ``chunk_token_num``, in reading order.
+
+    A heading begins a chunk when the one before is half full, stays with what follows it, and is part of the text; the
+    headings above a chunk are its ``path``. Tables and code stay whole where they fit; a larger table is cut by rows, its
+    header repeated. Only a single character or table cell can make a chunk larger than allowed.
+    """
+
+    name: ClassVar[str] = "naive"
+    version: ClassVar[int] = 1
+
+    def chunk(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> list[Chunk]:
+        if settings.chunk_token_num < 1 or not 0 <= settings.overlapped_percent <= _MOST_OVERLAP:
+            raise SettingsError("chunk_token_num is at least 1, overlapped_percent is 0 to 90")
+        return list(_document(document, [], settings, count))
+
+
+def _document(
+    document: ParsedDocument, above: list[str], settings: ChunkSettings, count: TokenCount
+) -> Iterator[Chunk]:
+    builder = _Builder(settings, count, above)
+    for unit in units(document.blocks, settings, count):
+        yield from builder.add(unit)
+    yield from builder.end()
+    for child in document.children:
+        yield from _document(child, [*above, child.name] if child.name else above, settings, count)
+
+
+@dataclass
+class _Builder:
+    """The chunk that is being filled."""
+
+    settings: ChunkSettings
+    count: TokenCount
+    above: list[str]
+    units: list[Unit] = field(default_factory=list)
+    size: int = 0
+    overlap: str = ""
+    headings: list[tuple[int, str]] = field(default_factory=list)  # the chain above what comes next
+    path: list[str] = field(default_factory=list)  # the chain above the chunk's first unit
+
+    def add(self, unit: Unit) -> Iterator[Chunk]:
+        limit = self.settings.chunk_token_num
+        if unit.heading and self.size >= limit // 2:
+            yield from self.end()
+        if unit.alone and not all(one.heading or one.kind == "caption" for one in self.units):
+            yield from self.end(keep_headings=True)
+        if self.units and self.size + unit.tokens + 1 > limit:
+            yield from self.end(keep_headings=True)
+            if self.units and self.size + unit.tokens + 1 > limit:
+                yield from self.end()
+        self._take(unit)
+        if unit.alone:
+            yield from self.end(overlap=False)
+
+    def end(self, *, keep_headings: bool = False, overlap: bool = True) -> Iterator[Chunk]:
+        """The chunk as it is. With ``keep_headings``, headings at its end go on into the next."""
+        kept: list[Unit] = []
+        while keep_headings and self.units and self.units[-1].heading:
+            kept.insert(0, self.units.pop())
+        if any(unit.text for unit in self.units):
+            text = _text(self.units, self.overlap)
+            tokens = self.count(text)
+            while tokens > self.settings.chunk_token_num and (self.overlap or len(self.units) > 1):
+                # Tokens of the parts do not always add up to those of the whole.
+                if self.overlap:
+                    self.overlap = ""
+                else:
+                    kept.insert(0, self.units.pop())
+                text = _text(self.units, self.overlap)
+                tokens = self.count(text)
+            yield _chunk(self.units, text, tokens, self.path)
+            self.overlap = self._tail(text) if overlap and self.units[-1].kind not in ("table", "code") else ""
+        elif self.units:
+            kept = self.units + kept  # a picture without words goes with what follows
+        self.units, self.size = [], self.count(self.overlap) if self.overlap else 0
+        for unit in kept:
+            self._take(unit)
+
+    def _take(self, unit: Unit) -> None:
+        if unit.heading:
+            level = unit.level or 1
+            self.headings = [one for one in self.headings if one[0] < level]
+            if not self.units:
+                self._set_path()
+            self.headings.append((level, unit.text))
+        elif not self.units:
+            self._set_path()
+        self.units.append(unit)
+        self.size += unit.tokens + 1
+
+    def _set_path(self) -> None:
+        self.path = [*self.above, *(text for _, text in self.headings)]
+
+    def _tail(self, text: str) -> str:
+        share = self.settings.overlapped_percent * self.settings.chunk_token_num // 100
+        return tail(text, share, self.count) if share else ""
+
+
+def _text(parts: Sequence[Unit], overlap: str) -> str:
+    pieces = [overlap] if overlap else []
+    for unit in parts:
+        if unit.text:
+            pieces += [unit.joint if pieces else "", unit.text]
+    return "".join(pieces).strip("\n")
+
+
+def _chunk(parts: Sequence[Unit], text: str, tokens: int, path: Sequence[str]) -> Chunk:
+    main = max(parts, key=lambda unit: unit.tokens)
+    return Chunk(
+        text,
+        tokens,
+        kind="text" if main.heading else main.kind,
+        pages=sorted({page for unit in parts for page in unit.pages}),
+        boxes=list(dict.fromkeys(box for unit in parts for box in unit.boxes)),
+        path=list(path),
+        asset=next((unit.asset for unit in parts if unit.asset), ""),
+    )

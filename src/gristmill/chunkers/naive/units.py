@@ -1,0 +1,116 @@
+"""Blocks to units: the texts that a chunk is made of. A unit fits into a chunk; what does not is cut before."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from gristmill.chunkers.naive.cuts import pieces
+from gristmill.ports.chunker import ChunkSettings, TokenCount
+from gristmill.ports.document import Block, Box, Table
+
+_DIGITS = re.compile(r"\d+")
+_HEADINGS = ("title", "heading")
+
+
+@dataclass(slots=True)
+class Unit:
+    """A piece of text with its place. ``alone``: it does not share a chunk with what stands before and after it."""
+
+    text: str
+    tokens: int
+    kind: str
+    level: int = 0
+    pages: tuple[int, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    asset: str = ""
+    alone: bool = False
+    joint: str = "\n"  # what parts it from the unit before
+
+    @property
+    def heading(self) -> bool:
+        return self.kind in _HEADINGS
+
+
+def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
+    """The units of a document in reading order. Of running heads and feet the first is kept."""
+    limit = settings.chunk_token_num
+    seen: Counter[str] = Counter()
+    for block in blocks:
+        if block.kind in ("header", "footer"):
+            masked = _DIGITS.sub("#", block.text)
+            seen[masked] += 1
+            if seen[masked] > 1:
+                continue
+        if block.table is not None:
+            yield from _of_table(block, block.table, settings, count)
+        elif block.kind == "code":
+            yield from _of_lines(block, block.text.split("\n"), settings, count)
+        elif block.text:
+            text = f"{block.marker} {block.text}" if block.marker else block.text
+            for n, (piece, size) in enumerate(pieces(text, limit, settings.delimiter, count)):
+                yield _unit(block, piece, size, joint="\n" if n == 0 else "")
+        elif block.asset:
+            yield _unit(block, "", 0)
+
+
+def rows_of(table: Table) -> list[str]:
+    """A line for each row, values parted by bars; empty values at the end are left out."""
+    lines = []
+    for row in table.grid():
+        values = [" ".join(value.split()) for value in row]
+        while values and not values[-1]:
+            values.pop()
+        lines.append(" | ".join(values))
+    return lines
+
+
+def _of_table(block: Block, table: Table, settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
+    """A table whole where it fits; else by rows, its header above each piece."""
+    lines = rows_of(table)
+    title = [table.caption] if table.caption else []
+    text = "\n".join([*title, *(line for line in lines if line)])
+    size = count(text)
+    limit = settings.chunk_token_num
+    if size <= limit:
+        yield _unit(block, text, size, alone=size > limit // 4)
+        return
+    head = [*title, *(line for line in lines[: table.header_rows] if line)]
+    if count("\n".join(head)) > limit // 3:  # a header that long is not worth repeating
+        head, table = title, msgspec.structs.replace(table, header_rows=0)
+    body = [line for line in lines[table.header_rows :] if line]
+    yield from _of_lines(block, body, settings, count, head=head)
+
+
+def _of_lines(
+    block: Block, lines: Sequence[str], settings: ChunkSettings, count: TokenCount, *, head: Sequence[str] = ()
+) -> Iterator[Unit]:
+    """Lines whole where they fit, in as few units as can be, each below the same head."""
+    top = "\n".join(head)
+    room = settings.chunk_token_num - (count(top) + 1 if top else 0)
+    group: list[str] = []
+    size = 0
+
+    def unit() -> Unit:
+        text = "\n".join([top, *group] if top else group)
+        tokens = count(text)
+        return _unit(block, text, tokens, alone=bool(head) or tokens > settings.chunk_token_num // 4)
+
+    for line in lines:
+        for piece, tokens in pieces(line, room, settings.delimiter, count):
+            if group and size + tokens + 1 > room:
+                yield unit()
+                group, size = [], 0
+            group.append(piece)
+            size += tokens + 1
+    if any(group):
+        yield unit()
+
+
+def _unit(block: Block, text: str, tokens: int, *, alone: bool = False, joint: str = "\n") -> Unit:
+    pages = tuple(sorted({box.page for box in block.boxes})) or ((block.page,) if block.page else ())
+    return Unit(text, tokens, block.kind, block.level, pages, tuple(block.boxes), block.asset, alone=alone, joint=joint)

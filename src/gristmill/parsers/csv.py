@@ -1,0 +1,110 @@
+"""CSV and its relatives: rows of values parted by a comma, semicolon, tab or bar."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import ClassVar
+
+from gristmill.base.errors import DamagedDocument
+from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
+from gristmill.parsers.charset import decode
+from gristmill.ports.document import Block, Cell, ParsedDocument, Range, Table
+from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
+
+_SAMPLE = 64 * 1024
+_DELIMITERS = ",;\t|"
+_NUMBER = re.compile(r"[-+]?[\d.,]+%?")
+_LONGEST_NAME = 60
+
+
+class CsvParser(Parser):
+    """One table. The delimiter is found by trying; the first row is a header when it looks like one."""
+
+    name: ClassVar[str] = "csv"
+    version: ClassVar[int] = 1
+    unit: ClassVar[Unit] = "row"
+
+    def count(self, source: Source, limits: ParseLimits) -> int:
+        return sum(1 for _ in _rows(source, limits))
+
+    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+        rows = _rows(source, limits)
+        first = next(rows, [])
+        heads = 1 if is_header(first) else 0
+        wanted = [first, *rows] if part is None else _part(first, rows, part, heads)
+        blocks = Blocks(source.name, limits)
+        blocks.add(as_block(wanted, heads))
+        blocks.require_text("holds no values")
+        return ParsedDocument("csv", blocks, parser=f"csv/{self.version}", name=source.name)
+
+
+def as_block(rows: Sequence[Sequence[str]], heads: int) -> Block:
+    """Rows as a table block; empty cells are left out."""
+    cells = [
+        Cell(value, r, c, header=r < heads)
+        for r, row in enumerate(rows)
+        for c, value in enumerate(row)
+        if value.strip()
+    ]
+    return Block("table", "", table=Table(len(rows), max(map(len, rows), default=0), cells, heads))
+
+
+def is_header(row: Sequence[str]) -> bool:
+    """Whether a first row names its columns: short, different, none empty, none a number."""
+    names = [value.strip() for value in row]
+    if len(names) < 2 or len(set(names)) < len(names):
+        return False
+    return all(name and len(name) <= _LONGEST_NAME and not _NUMBER.fullmatch(name) for name in names)
+
+
+def _part(first: list[str], rest: Iterator[list[str]], part: Range, heads: int) -> list[list[str]]:
+    """The rows of a part, below the header of the whole."""
+    if part.first == 0:
+        return [first, *islice(rest, part.last - 1)]
+    return [first] * heads + list(islice(rest, part.first - 1, part.last - 1))
+
+
+def _rows(source: Source, limits: ParseLimits) -> Iterator[list[str]]:
+    check_size(source, limits)
+    text = clean(decode(source.data)[0])
+    csv.field_size_limit(limits.max_text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text[:_SAMPLE], source.name))
+    rows = cells = 0
+    try:
+        for row in reader:
+            if not any(row):
+                continue
+            rows += 1
+            cells += len(row)
+            if rows > limits.max_rows:
+                raise too_large(source.name, "rows", f"more than {limits.max_rows}", limits.max_rows, "max_rows")
+            if cells > limits.max_cells:
+                raise too_large(source.name, "cells", f"more than {limits.max_cells}", limits.max_cells, "max_cells")
+            yield row
+    except csv.Error as exc:
+        raise DamagedDocument(
+            f"{source.name} is not a CSV file that can be read: {exc} (line {reader.line_num})."
+        ) from exc
+
+
+def _delimiter(sample: str, name: str) -> str:
+    """The character that gives most rows one and the same number of cells, above one."""
+    if name.lower().endswith(".tsv"):
+        return "\t"
+    return max(_DELIMITERS, key=lambda delimiter: _evenness(sample, delimiter))
+
+
+def _evenness(sample: str, delimiter: str) -> float:
+    try:
+        widths = [
+            len(row) for row in islice(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter), 200) if row
+        ]
+    except csv.Error:
+        return 0.0
+    wide = Counter(width for width in widths if width > 1)
+    return wide.most_common(1)[0][1] / len(widths) if wide else 0.0

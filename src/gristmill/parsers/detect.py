@@ -1,0 +1,143 @@
+"""Which parser reads a document: by what is in it. The name's ending only tells text formats from each other."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import PurePath
+from typing import BinaryIO
+
+from gristmill.base.errors import EmptyDocument, EncryptedDocument, UnsupportedDocument
+from gristmill.parsers.charset import decode, odd_share
+
+READ = "txt, md, html, csv, tsv, json, jsonl, pdf, docx, pptx, xlsx, xls, eml and source code"
+
+_HEAD = 64 * 1024
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_MOST_ODD = 0.02  # share of characters that no text has
+
+_SIGNS = (  # what a file of another kind begins with, and what it is
+    (b"{\\rtf", "an RTF document"),
+    (b"\x89PNG\r\n\x1a\n", "a picture; reading pictures needs OCR"),
+    (b"\xff\xd8\xff", "a picture; reading pictures needs OCR"),
+    (b"GIF8", "a picture; reading pictures needs OCR"),
+    (b"II*\0", "a picture; reading pictures needs OCR"),
+    (b"MM\0*", "a picture; reading pictures needs OCR"),
+    (b"fLaC", "sound; reading sound needs a speech model"),
+    (b"OggS", "sound; reading sound needs a speech model"),
+    (b"ID3", "sound; reading sound needs a speech model"),
+    (b"RIFF", "sound or a picture"),
+    (b"\x1f\x8b", "a packed archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a packed archive"),
+    (b"Rar!\x1a\x07", "a packed archive"),
+    (b"BZh", "a packed archive"),
+    (b"\xfd7zXZ\0", "a packed archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"SQLite format 3\0", "a database"),
+)
+_OLE_STREAMS = (  # names of streams as the directory writes them
+    ("EncryptedPackage", "encrypted"),
+    ("WordDocument", "a Word 97 document (.doc)"),
+    ("PowerPoint Document", "a PowerPoint 97 presentation (.ppt)"),
+    ("__properties_version1.0", "an Outlook message (.msg)"),
+    ("Workbook", "xlsx"),
+    ("Book", "xlsx"),
+)
+_BY_ENDING = {
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".eml": "email",
+}
+_HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_MAIL_HEADER = re.compile(
+    r"^(?:Return-Path|Received|From|To|Date|Subject|Message-ID|MIME-Version|Delivered-To|X-[\w-]+):", re.I
+)
+
+
+def detect(name: str, stream: BinaryIO) -> str:
+    """The name of the parser for this document.
+
+    Raises UnsupportedDocument, which says what the document is, EncryptedDocument, EmptyDocument.
+    """
+    stream.seek(0)
+    head = stream.read(_HEAD)
+    if not head.strip():
+        raise EmptyDocument(f"{name} is an empty file")
+    if b"%PDF-" in head[:1024]:
+        return "pdf"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _of_zip(name, stream)
+    if head.startswith(_OLE):
+        stream.seek(0)
+        return _of_ole(name, stream.read())
+    for sign, what in _SIGNS:
+        if head.startswith(sign):
+            raise _unsupported(name, what)
+    if head[4:8] == b"ftyp":
+        raise _unsupported(name, "sound or a film")
+    return _of_text(name, head)
+
+
+def _of_zip(name: str, stream: BinaryIO) -> str:
+    try:
+        members = zipfile.ZipFile(stream).namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        members = []
+    roots = {member.split("/", 1)[0] for member in members}
+    for root, parser in (("word", "docx"), ("ppt", "pptx"), ("xl", "xlsx")):
+        if root in roots and "[Content_Types].xml" in members:
+            return parser
+    if "mimetype" in roots:
+        raise _unsupported(name, "an EPUB or OpenDocument file")
+    by_name = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx"}.get(_ending(name))
+    if by_name and not members:
+        return by_name  # a damaged one: its parser says in what way
+    raise _unsupported(name, "a ZIP archive")
+
+
+def _of_ole(name: str, data: bytes) -> str:
+    for stream, what in _OLE_STREAMS:
+        if stream.encode("utf-16-le") + b"\0\0" in data:
+            if what == "encrypted":
+                raise EncryptedDocument(f"{name} is protected by a password. Remove the password and submit it again.")
+            if what == "xlsx":
+                return what
+            raise _unsupported(name, what)
+    raise _unsupported(name, "an OLE container of an unknown kind")
+
+
+def _of_text(name: str, head: bytes) -> str:
+    text, _ = decode(head)
+    if "\0" in text or odd_share(text) > _MOST_ODD:
+        raise _unsupported(name, "neither text nor a format known here")
+    ending = _ending(name)
+    if _HTML.match(text[:4096]):
+        return "html"
+    if ending in _BY_ENDING:
+        return _BY_ENDING[ending]
+    if not ending and _is_mail(text):
+        return "email"
+    return "text"
+
+
+def _is_mail(text: str) -> bool:
+    """Mail begins with header lines, three of them well known."""
+    lines = text[:8192].split("\n\n", 1)[0].splitlines()
+    return sum(bool(_MAIL_HEADER.match(line)) for line in lines) >= 3
+
+
+def _ending(name: str) -> str:
+    return PurePath(name).suffix.lower()
+
+
+def _unsupported(name: str, what: str) -> UnsupportedDocument:
+    return UnsupportedDocument(f"{name} is {what}, which this release does not read. It reads {READ}.")

@@ -1,0 +1,257 @@
+"""Word documents, opened by python-docx and read from their XML: it knows no text boxes, notes and content controls."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import docx
+from docx.opc.exceptions import OpcError
+from docx.oxml.ns import qn
+from lxml import etree
+
+from gristmill.base.errors import DamagedDocument, UnsupportedDocument
+from gristmill.base.ids import content_digest
+from gristmill.parsers.bounds import Blocks, open_zip
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.parser import ParseLimits, Parser, Source
+
+_STRICT = b"http://purl.oclc.org/ooxml/wordprocessingml/main"
+_HEADING = re.compile(r"(?:heading|标题|標題|überschrift|titre|título|titolo|заголовок|見出し)\s*(\d)", re.I)
+_LIST = re.compile(r"list|列表|清單", re.I)
+_TEXT_BOX = qn("w:txbxContent")
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_DELETED = frozenset((qn("w:del"), qn("w:moveFrom")))
+_BLIP = qn("a:blip")
+_BREAKS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-", qn("w:ptab"): "\t"}
+_NOTES = (("footnotes", "w:footnote"), ("endnotes", "w:endnote"), ("comments", "w:comment"))
+_ERRORS = (OpcError, KeyError, ValueError, AttributeError, IndexError, etree.LxmlError, zipfile.BadZipFile)
+
+
+class DocxParser(Parser):
+    """Headings by style and outline level, lists, tables with spans, text boxes, notes, heads and feet, pictures."""
+
+    name: ClassVar[str] = "docx"
+    version: ClassVar[int] = 1
+
+    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+        with open_zip(source, limits) as archive:
+            if "word/document.xml" in archive.namelist() and _STRICT in archive.read("word/document.xml")[:4096]:
+                raise UnsupportedDocument(
+                    f"{source.name} is a Word document in the Strict variant. Save it as an ordinary Word document (.docx)."
+                )
+        blocks = Blocks(source.name, limits)
+        try:
+            document = docx.Document(io.BytesIO(source.data))
+            reader = _Reader(document)
+            blocks.add_all(reader.heads("header"))
+            blocks.add_all(reader.body(document.element.body))
+            blocks.add_all(reader.notes())
+            blocks.add_all(reader.heads("footer"))
+        except _ERRORS as exc:
+            raise DamagedDocument(
+                f"{source.name} is a damaged Word document ({type(exc).__name__}: {exc}). Open it in Word and save it again."
+            ) from exc
+        blocks.require_text("holds no text")
+        meta = {"title": document.core_properties.title or ""}
+        return ParsedDocument(
+            "docx", blocks, assets=reader.assets, meta=meta, parser=f"docx/{self.version}", name=source.name
+        )
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What a paragraph style says, directly or through the styles it is based on."""
+
+    name: str
+    level: int  # of a heading, 0 for none
+    listed: bool
+
+
+@dataclass
+class _Reader:
+    document: Any
+    assets: dict[str, Asset] = field(default_factory=dict)
+
+    def body(self, parent: Any, part: Any = None) -> Iterator[Block]:
+        """The blocks of a story: body, text box, note, head or foot."""
+        part = part or self.document.part
+        for item in _stories(parent):
+            if item.tag == qn("w:p"):
+                yield from self._paragraph(item, part)
+            else:
+                yield from self._table(item, part)
+
+    def notes(self) -> Iterator[Block]:
+        for kind, tag in _NOTES:
+            for related in self._related(kind):
+                root = etree.fromstring(related.blob, _SAFE)
+                for note in root.iterchildren(qn(tag)):
+                    if note.get(qn("w:type")) is None:  # the others draw the separating line
+                        for block in self.body(note, related):
+                            block.kind = "footnote" if block.kind == "text" else block.kind
+                            yield block
+
+    def heads(self, kind: str) -> Iterator[Block]:
+        """Running heads or feet, each text once."""
+        seen: set[str] = set()
+        for related in self._related(kind):
+            for block in self.body(_root_of(related), related):
+                if block.text and block.text not in seen:
+                    seen.add(block.text)
+                    block.kind = "header" if kind == "header" else "footer"
+                    yield block
+
+    def _related(self, kind: str) -> list[Any]:
+        relations = self.document.part.rels.values()
+        return [one.target_part for one in relations if not one.is_external and one.reltype.endswith(f"/{kind}")]
+
+    def _paragraph(self, item: Any, part: Any) -> Iterator[Block]:
+        style = self._style(item)
+        text = _text(item).strip()
+        if text:
+            yield self._block(item, text, style)
+        yield from self._pictures(item, part)
+        for box in item.iter(_TEXT_BOX):
+            if not any(up.tag == _FALLBACK for up in box.iterancestors()) and _nearest(box) is item:
+                yield from self.body(box, part)
+
+    def _block(self, item: Any, text: str, style: _Style) -> Block:
+        own = item.find(f"{qn('w:pPr')}/{qn('w:outlineLvl')}")
+        level = int(own.get(qn("w:val"), "9")) + 1 if own is not None else style.level
+        if 0 < level <= 9:
+            return Block("heading", text, level=level)
+        if style.name.lower() in ("title", "标题", "標題"):
+            return Block("title", text, level=1)
+        number = item.find(f"{qn('w:pPr')}/{qn('w:numPr')}")
+        if style.listed or number is not None:
+            depth = number.find(qn("w:ilvl")) if number is not None else None
+            return Block("list_item", text, level=1 + (int(depth.get(qn("w:val"), "0")) if depth is not None else 0))
+        kind: Kind = (
+            "caption" if style.name.lower() == "caption" else "quote" if "quote" in style.name.lower() else "text"
+        )
+        return Block(kind, text)
+
+    def _style(self, item: Any) -> _Style:
+        found = item.find(f"{qn('w:pPr')}/{qn('w:pStyle')}")
+        return self._styles.get(found.get(qn("w:val")) if found is not None else "", _Style("", 0, False))
+
+    @cached_property
+    def _styles(self) -> dict[str, _Style]:
+        elements = {one.get(qn("w:styleId")): one for one in self.document.styles.element.iter(qn("w:style"))}
+        return {name: _read_style(name, elements) for name in elements}
+
+    def _pictures(self, item: Any, part: Any) -> Iterator[Block]:
+        for blip in item.iter(_BLIP):
+            if _nearest(blip) is not item or any(up.tag == _FALLBACK for up in blip.iterancestors()):
+                continue
+            picture = part.related_parts.get(blip.get(qn("r:embed"))) if blip.get(qn("r:embed")) else None
+            if picture is None:
+                continue
+            key = content_digest(picture.blob)
+            self.assets.setdefault(key, Asset(key, picture.content_type, picture.blob))
+            yield Block("figure", "", asset=key)
+
+    def _table(self, item: Any, part: Any) -> Iterator[Block]:
+        cells: list[Cell] = []
+        above: dict[int, Cell] = {}  # the cell that a merged one continues, by column
+        rows = list(_stories(item, (qn("w:tr"),)))
+        for number, row in enumerate(rows):
+            column = _number(row.find(f"{qn('w:trPr')}/{qn('w:gridBefore')}"), 0)
+            for cell in _stories(row, (qn("w:tc"),)):
+                span = max(1, _number(cell.find(f"{qn('w:tcPr')}/{qn('w:gridSpan')}"), 1))
+                merged = cell.find(f"{qn('w:tcPr')}/{qn('w:vMerge')}")
+                if merged is not None and merged.get(qn("w:val"), "continue") == "continue" and column in above:
+                    above[column].rowspan = number - above[column].row + 1
+                else:
+                    above[column] = Cell(self._cell_text(cell, part), number, column, 1, span, header=number == 0)
+                    cells.append(above[column])
+                column += span
+        width = max((cell.col + cell.colspan for cell in cells), default=0)
+        yield Block("table", "", table=Table(len(rows), width, cells, header_rows=1 if len(rows) > 1 else 0))
+        yield from self._pictures(item, part)
+
+    def _cell_text(self, cell: Any, part: Any) -> str:
+        lines = []
+        for block in self.body(cell, part):
+            if block.table is not None:
+                lines += [" ".join(value for value in row if value) for row in block.table.grid()]
+            elif block.text:
+                lines.append(block.text)
+        return "\n".join(lines)
+
+
+_SAFE = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
+
+
+def _root_of(part: Any) -> Any:
+    element = getattr(part, "element", None)
+    return element if element is not None else etree.fromstring(part.blob, _SAFE)
+
+
+def _stories(parent: Any, wanted: tuple[str, ...] = (qn("w:p"), qn("w:tbl"))) -> Iterator[Any]:
+    """The children of these kinds, also those inside content controls, custom XML and accepted changes."""
+    for item in parent.iterchildren():
+        if item.tag in wanted:
+            yield item
+        elif item.tag in (qn("w:sdt"), qn("w:sdtContent"), qn("w:customXml"), qn("w:ins"), qn("w:moveTo")):
+            yield from _stories(item, wanted)
+
+
+def _text(paragraph: Any) -> str:
+    """The text of a paragraph without that of its text boxes and of what was deleted."""
+    pieces: list[str] = []
+    stack = [paragraph]
+    while stack:
+        item = stack.pop()
+        if item.tag == qn("w:t"):
+            pieces.append(item.text or "")
+        elif item.tag in _BREAKS:
+            pieces.append(_BREAKS[item.tag])
+        elif item.tag == qn("w:sym"):
+            continue
+        elif item.tag not in (_TEXT_BOX, _FALLBACK, qn("w:pPr")) and item.tag not in _DELETED:
+            if item.tag == qn("m:t"):
+                pieces.append(item.text or "")
+            stack.extend(reversed(item))
+    return "".join(pieces)
+
+
+def _nearest(item: Any) -> Any:
+    """The paragraph that an element stands in."""
+    for up in item.iterancestors():
+        if up.tag == qn("w:p"):
+            return up
+    return None
+
+
+def _read_style(name: str, elements: dict[str, Any]) -> _Style:
+    title, level, listed = "", 0, False
+    seen: set[str] = set()
+    current: str | None = name
+    while current in elements and current not in seen:
+        seen.add(current)
+        element = elements[current]
+        named = element.find(qn("w:name"))
+        own = named.get(qn("w:val"), "") if named is not None else ""
+        title = title or own
+        match = _HEADING.fullmatch(own.strip())
+        outline = element.find(f"{qn('w:pPr')}/{qn('w:outlineLvl')}")
+        if not level and match:
+            level = int(match[1])
+        elif not level and outline is not None:
+            level = int(outline.get(qn("w:val"), "9")) + 1
+        listed = listed or element.find(f"{qn('w:pPr')}/{qn('w:numPr')}") is not None or bool(_LIST.match(own))
+        based = element.find(qn("w:basedOn"))
+        current = based.get(qn("w:val")) if based is not None else None
+    return _Style(title, level if level <= 9 else 0, listed and not level)
+
+
+def _number(element: Any, default: int) -> int:
+    value = element.get(qn("w:val"), "") if element is not None else ""
+    return min(int(value), 1000) if value.isascii() and value.isdigit() else default

@@ -1,0 +1,114 @@
+"""Markdown, by markdown-it: the blocks of CommonMark with tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from gristmill.parsers.bounds import Blocks, check_size, clean
+from gristmill.parsers.charset import decode
+from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.parser import ParseLimits, Parser, Source
+
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
+_FIELD = re.compile(r"^([\w-]+):[ \t]*(.+)$", re.M)
+_TAGS = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|</?[a-zA-Z][^<>]*>", re.S | re.I)
+_DEEPEST = 100  # nested quotes and lists
+
+
+class MarkdownParser(Parser):
+    """Headings, paragraphs, list items with their depth and number, tables, code, quotes. Front matter becomes ``meta``."""
+
+    name: ClassVar[str] = "markdown"
+    version: ClassVar[int] = 1
+
+    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+        check_size(source, limits)
+        text, encoding = decode(source.data)
+        text = clean(text)
+        front = _FRONT_MATTER.match(text)
+        meta = {"encoding": encoding}
+        if front:
+            meta |= {field[1]: field[2].strip(" \t'\"") for field in _FIELD.finditer(front[1])}
+            text = text[front.end() :]
+        reader = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
+        blocks = Blocks(source.name, limits)
+        for block in _blocks(reader.parse(text)):
+            blocks.add(block)
+        blocks.require_text("holds no text")
+        return ParsedDocument("markdown", blocks, meta=meta, parser=f"markdown/{self.version}", name=source.name)
+
+
+def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
+    open_: list[Token] = []  # the containers around the current token
+    markers: list[str] = []  # the number or bullet of each list item, until it was shown
+    at = 0
+    while at < len(tokens):
+        token = tokens[at]
+        if token.type == "table_open":
+            end = next(n for n in range(at, len(tokens)) if tokens[n].type == "table_close")
+            yield _table(tokens[at:end])
+            at = end
+        elif token.nesting == 1:
+            open_.append(token)
+            if token.type == "list_item_open":
+                markers.append(token.info + token.markup if token.info else "")
+        elif token.nesting == -1:
+            open_.pop()
+            if token.type == "list_item_close":
+                markers.pop()
+        elif token.type == "inline":
+            yield _inline(token, open_, markers)
+        elif token.type in ("fence", "code_block"):
+            language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
+            yield Block("code", token.content, attrs={"language": language} if language else {})
+        elif token.type == "html_block":
+            yield Block("text", _TAGS.sub(" ", token.content))
+        at += 1
+
+
+def _inline(token: Token, open_: Sequence[Token], markers: list[str]) -> Block:
+    text = _text(token)
+    inner = open_[-1].type if open_ else ""
+    if inner == "heading_open":
+        return Block("heading", text, level=int(open_[-1].tag[1]))
+    depth = sum(one.type in ("bullet_list_open", "ordered_list_open") for one in open_)
+    if depth:
+        marker, markers[-1] = markers[-1], ""
+        return Block("list_item", text, level=depth, marker=marker)
+    kind: Kind = "quote" if any(one.type == "blockquote_open" for one in open_) else "text"
+    return Block(kind, text)
+
+
+def _text(token: Token) -> str:
+    """The words of an inline token: no marks, no link targets, the alternative text of pictures."""
+    pieces = []
+    for child in token.children or []:
+        if child.type in ("text", "code_inline"):
+            pieces.append(child.content)
+        elif child.type in ("softbreak", "hardbreak"):
+            pieces.append("\n")
+        elif child.type == "image":
+            pieces.append(_text(child))
+        elif child.type == "html_inline" and child.content.lower().startswith("<br"):
+            pieces.append("\n")
+    return "".join(pieces)
+
+
+def _table(tokens: Sequence[Token]) -> Block:
+    cells: list[Cell] = []
+    row, column = -1, 0
+    for token in tokens:
+        if token.type == "tr_open":
+            row, column = row + 1, 0
+        elif token.type in ("th_open", "td_open"):
+            cells.append(Cell("", row, column, header=token.type == "th_open"))
+            column += 1
+        elif token.type == "inline" and cells:
+            cells[-1].text = _text(token)
+    width = max((cell.col + 1 for cell in cells), default=0)
+    return Block("table", "", table=Table(row + 1, width, cells, header_rows=1))

@@ -1,0 +1,203 @@
+"""Lines to blocks: headings, paragraphs, running heads and feet."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from gristmill.parsers.pdf.lines import Line
+from gristmill.ports.document import Block, Box, OutlineEntry
+
+_HEAD, _FOOT = 0.08, 0.93  # the margins where running heads and feet stand, as parts of the page's height
+_REPEATED = 3  # pages on which a line must stand to be a running one
+_NUMBERED = re.compile(
+    r"(?:第[一二三四五六七八九十百零\d]+[编篇章节]|\d+(?:\.\d+){0,3}\.?\s+\S|[IVX]+\.\s|(?:chapter|appendix|part|section)\s+\S)",
+    re.I,
+)
+_CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
+_DIGITS = re.compile(r"\d+")
+_ENDS = tuple(".!?:;。！？：；")
+_LONGEST_HEADING = 120
+
+
+@dataclass
+class PageLines:
+    """The lines of a page in reading order, and the tables found on it by the number of the line that they replace."""
+
+    number: int
+    width: float
+    height: float
+    lines: list[Line]
+    tables: dict[int, Block] = field(default_factory=dict)
+    covered: frozenset[int] = frozenset()
+
+
+class Headings:
+    """Which lines are headings: those of the outline where there is one, else those that stand out."""
+
+    def __init__(self, pages: Sequence[PageLines], outline: Sequence[OutlineEntry], *, outlined: bool) -> None:
+        sizes = [round(line.size, 1) for page in pages for line in page.lines for _ in range(1 + len(line.text) // 20)]
+        self.body = statistics.median(sizes) if sizes else 10.0
+        self._wanted: dict[int, list[OutlineEntry]] = defaultdict(list)
+        for entry in outline:
+            if entry.title.strip():
+                self._wanted[entry.page].append(entry)
+        self._outlined = outlined
+
+    def of_page(self, page: PageLines) -> tuple[dict[int, tuple[int, int]], list[OutlineEntry]]:
+        """The headings on a page as first line -> (lines, level), and the bookmarks of the page that no line repeats."""
+        found: dict[int, tuple[int, int]] = {}
+        missing = []
+        for entry in self._wanted.get(page.number, ()):
+            place = _find(entry.title, page, found)
+            if place is None:
+                missing.append(entry)
+            else:
+                found[place[0]] = (place[1], entry.level)
+        if not self._outlined:
+            found = {n: (1, self._level(line)) for n, line in enumerate(page.lines) if self._stands_out(line)}
+        return found, missing
+
+    def _stands_out(self, line: Line) -> bool:
+        if len(line.text) > _LONGEST_HEADING or not any(char.isalpha() for char in line.text):
+            return False
+        if line.size > 1.18 * self.body:
+            return True
+        return line.weight >= 600 and len(line.text) < 80 and bool(_NUMBERED.match(line.text)) and not line.gaps
+
+    def _level(self, line: Line) -> int:
+        return 1 if line.size > 1.6 * self.body else 2 if line.size > 1.3 * self.body else 3
+
+
+def running(pages: Sequence[PageLines]) -> set[str]:
+    """The texts, digits masked, that stand in the margins of several pages."""
+    seen: dict[str, set[int]] = defaultdict(set)
+    for page in pages:
+        for line in page.lines:
+            if _margin(line, page):
+                seen[_masked(line.text)].add(page.number)
+    return {text for text, numbers in seen.items() if len(numbers) >= _REPEATED}
+
+
+def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterator[Block]:
+    """The blocks of a page in reading order."""
+    marked, missing = headings.of_page(page)
+    for entry in missing:
+        yield Block("heading", entry.title, level=entry.level, page=page.number, source="meta")
+    paragraph = _Paragraph(page.number)
+    at = 0
+    while at < len(page.lines):
+        line, width = page.lines[at], 1
+        if at in page.tables:
+            yield from paragraph.end()
+            yield page.tables[at]
+        elif at in page.covered:
+            pass
+        elif at in marked:
+            yield from paragraph.end()
+            width, level = marked[at]
+            yield _heading(page.lines[at : at + width], page.number, level)
+        elif _margin(line, page) and _masked(line.text) in repeated:
+            yield from paragraph.end()
+            yield _block([line], page.number, "header" if _margin(line, page) == "head" else "footer")
+        else:
+            if not paragraph.takes(line):
+                yield from paragraph.end()
+            paragraph.lines.append(line)
+        at += width
+    yield from paragraph.end()
+
+
+@dataclass
+class _Paragraph:
+    """Lines that follow each other closely, at one size and from one left edge."""
+
+    page: int
+    lines: list[Line] = field(default_factory=list)
+
+    def takes(self, line: Line) -> bool:
+        if not self.lines:
+            return True
+        last = self.lines[-1]
+        left = min(one.x0 for one in self.lines)
+        right = max(one.x1 for one in self.lines)
+        if not -0.5 * last.size <= line.y0 - last.y1 < 0.75 * last.size:
+            return False
+        if abs(line.size - last.size) > 0.25 * last.size or line.gaps != last.gaps:
+            return False
+        if last.text.endswith(_ENDS) and last.x1 < right - 4 * last.size:
+            return False  # the last line of a paragraph is short
+        indented = line.x0 > left + 0.8 * line.size and last.x0 <= left + 0.5 * last.size and len(self.lines) > 1
+        return abs(line.x0 - last.x0) < 3 * line.size and not (indented and last.text.endswith(_ENDS))
+
+    def end(self) -> Iterator[Block]:
+        if self.lines:
+            yield _block(self.lines, self.page, "text")
+        self.lines = []
+
+
+def _heading(lines: Sequence[Line], page: int, level: int) -> Block:
+    block = _block(lines, page, "text")
+    block.kind, block.level = "heading", level
+    return block
+
+
+def _block(lines: Sequence[Line], page: int, kind: str) -> Block:
+    sides = (
+        min(line.x0 for line in lines),
+        min(line.y0 for line in lines),
+        max(line.x1 for line in lines),
+        max(line.y1 for line in lines),
+    )
+    return Block(
+        kind,  # type: ignore[arg-type]  # one of three literals
+        _joined(lines),
+        boxes=[Box(page, *(round(side, 1) for side in sides))],
+        page=page,
+        size=round(max(line.size for line in lines), 1),
+        bold=all(line.weight >= 600 for line in lines),
+    )
+
+
+def _joined(lines: Sequence[Line]) -> str:
+    """Lines to running text: no blank inside of Chinese, none after a hyphen; rows with gaps keep their line ends."""
+    text = lines[0].text
+    for before, line in pairwise(lines):
+        if before.gaps or line.gaps:
+            text += "\n"
+        elif not before.hyphen and not (_CJK.match(text[-1:]) and _CJK.match(line.text[:1])):
+            text += " "
+        text += line.text
+    return text
+
+
+def _margin(line: Line, page: PageLines) -> str:
+    return "head" if line.y0 < _HEAD * page.height else "foot" if line.y1 > _FOOT * page.height else ""
+
+
+def _masked(text: str) -> str:
+    return _DIGITS.sub("#", text)
+
+
+def _key(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).split()).casefold()
+
+
+def _find(title: str, page: PageLines, taken: dict[int, tuple[int, int]]) -> tuple[int, int] | None:
+    """The lines that make up a title, together: first and number. A title may be printed over several lines."""
+    wanted = _key(title)
+    for first in range(len(page.lines)):
+        if first in taken or first in page.covered:
+            continue
+        text, at = "", first
+        while at < len(page.lines) and at not in page.covered and wanted.startswith(text) and len(text) < len(wanted):
+            text += _key(page.lines[at].text)
+            at += 1
+        if text == wanted and wanted:
+            return first, at - first
+    return None

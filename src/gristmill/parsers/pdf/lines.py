@@ -1,0 +1,135 @@
+"""The lines and words of a page with their places, as pdfium tells them. Points, origin top left."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pypdfium2.raw as pdfium
+
+# pdfium writes these where it takes a hyphen at a line's end for one that only the line's end asked for.
+_SOFT_HYPHENS = str.maketrans("", "", "\x02\ufffe\u00ad")
+_BLANKS = frozenset((0, 10, 13, 32, 0xA0))
+_WORD_GAP = 0.25  # of the height: a wider gap parts words
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of text; ``size`` is the height of its tallest run, ``gaps`` says whether wide gaps part it."""
+
+    text: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    size: float
+    weight: int
+    gaps: bool = False
+    hyphen: bool = False  # the line ended with a hyphen that only the line's end asked for
+
+
+@dataclass(slots=True)
+class Word:
+    """A run of glyphs without a gap."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    text: str
+
+
+def lines_of(page: Any) -> list[Line]:
+    """The lines in the order of the content stream: few calls a line instead of four a glyph."""
+    textpage = page.get_textpage()
+    try:
+        count = textpage.count_chars()
+        return list(_lines(textpage.raw, _characters(textpage.raw, count), page.get_height())) if count > 0 else []
+    finally:
+        textpage.close()
+
+
+def _characters(raw: Any, count: int) -> str:
+    buffer = ctypes.create_string_buffer((count + 1) * 2)
+    got = pdfium.FPDFText_GetText(raw, 0, count, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)))
+    return buffer.raw[: max(0, got - 1) * 2].decode("utf-16-le", "surrogatepass")
+
+
+def _lines(raw: Any, text: str, height: float) -> Iterator[Line]:
+    left, top, right, bottom = (ctypes.c_double() for _ in range(4))
+    at = 0
+    for whole in text.split("\n"):
+        line = whole.strip()
+        if line:
+            first = at + len(whole) - len(whole.lstrip())
+            boxes = [
+                (left.value, height - top.value, right.value, height - bottom.value)
+                for number in range(pdfium.FPDFText_CountRects(raw, first, len(line)))
+                if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
+            ]
+            if boxes:
+                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first))
+        at += len(whole) + 1
+
+
+def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int) -> Line:
+    size = max(box[3] - box[1] for box in boxes)
+    spans = sorted((box[0], box[2]) for box in boxes)
+    gaps = any(after[0] - before[1] > 0.9 * size for before, after in pairwise(spans))
+    return Line(
+        text.translate(_SOFT_HYPHENS),
+        min(box[0] for box in boxes),
+        min(box[1] for box in boxes),
+        max(box[2] for box in boxes),
+        max(box[3] for box in boxes),
+        size,
+        weight,
+        gaps,
+        text[-1] in "\x02\ufffe\u00ad",
+    )
+
+
+def words_of(page: Any) -> list[Word]:
+    """The words of a page by their glyphs' boxes: dear, so only for pages that may hold a table."""
+    textpage = page.get_textpage()
+    try:
+        return list(_words(textpage.raw, textpage.count_chars(), page.get_height()))
+    finally:
+        textpage.close()
+
+
+def _words(raw: Any, count: int, height: float) -> Iterator[Word]:
+    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
+    text = _characters(raw, count) if count > 0 else ""
+    word: Word | None = None
+    tallest = 0.0
+    for number in range(count):
+        code = pdfium.FPDFText_GetUnicode(raw, number)
+        if code in _BLANKS or pdfium.FPDFText_IsGenerated(raw, number) == 1:
+            if word:
+                yield word
+            word = None
+            continue
+        if not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
+            continue
+        x0, y0, x1, y1 = left.value, height - top.value, right.value, height - bottom.value
+        glyph = text[number] if number < len(text) else chr(code)
+        if word and _continues(word, x0, y0, y1, max(tallest, y1 - y0)):
+            word.x1, word.y0, word.y1 = max(word.x1, x1), min(word.y0, y0), max(word.y1, y1)
+            word.text += glyph
+            tallest = max(tallest, y1 - y0)
+        else:
+            if word:
+                yield word
+            word, tallest = Word(x0, y0, x1, y1, glyph), y1 - y0
+    if word:
+        yield word
+
+
+def _continues(word: Word, x0: float, y0: float, y1: float, height: float) -> bool:
+    shared = min(y1, word.y1) - max(y0, word.y0)
+    smaller = min(y1 - y0 or 1.0, word.y1 - word.y0 or 1.0)
+    return word.x0 - 1 <= x0 < word.x1 + max(1.2, _WORD_GAP * height) and shared > 0.2 * smaller

@@ -1,0 +1,69 @@
+"""Reading order: the producer's, unless its lines jump about; then columns are cut apart."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from gristmill.parsers.pdf.lines import Line
+
+_DEEPEST = 12
+
+
+def ordered(lines: list[Line]) -> list[Line]:
+    """The lines as they are read."""
+    jumps = sum(_jumps_back(before, after) for before, after in pairwise(lines))
+    if jumps <= max(2, len(lines) // 20):
+        return lines
+    return _cut(lines, 0)
+
+
+def _jumps_back(before: Line, after: Line) -> bool:
+    """Whether the second line stands above the first in the same column: no reader goes that way."""
+    shared = min(before.x1, after.x1) - max(before.x0, after.x0)
+    return after.y1 < before.y0 - 0.5 * before.size and shared > 0.5 * min(before.x1 - before.x0, after.x1 - after.x0)
+
+
+def _cut(lines: list[Line], depth: int) -> list[Line]:
+    """Cut at the widest empty band, across first (a band is worth more than a gutter of the same width), then down."""
+    if len(lines) < 2 or depth >= _DEEPEST:
+        return sorted(lines, key=lambda line: (round(line.y0), line.x0))
+    size = sorted(line.size for line in lines)[len(lines) // 2]
+    columns = _groups(lines, 0.8 * size, [(line.x0, line.x1) for line in lines])
+    if len(columns) > 1:
+        return [line for column in columns for line in _cut(column, depth + 1)]
+    bands = _groups(lines, 0.2 * size, [(line.y0, line.y1) for line in lines])
+    if len(bands) > 1:
+        return [line for band in _merged(bands) for line in _cut(band, depth + 1)]
+    return sorted(lines, key=lambda line: (round(line.y0), line.x0))
+
+
+def _groups(lines: list[Line], gap: float, spans: list[tuple[float, float]]) -> list[list[Line]]:
+    """Lines in groups that an empty stretch of more than ``gap`` parts."""
+    groups: list[list[Line]] = []
+    end = float("-inf")
+    for (first, last), line in sorted(zip(spans, lines, strict=True), key=lambda pair: pair[0]):
+        if first - end > gap or not groups:
+            groups.append([])
+        groups[-1].append(line)
+        end = max(end, last)
+    return groups
+
+
+def _merged(bands: list[list[Line]]) -> list[list[Line]]:
+    """Neighbouring bands that are cut into columns at the same place belong together, so that a column is read to its end."""
+    merged: list[list[Line]] = []
+    for band in bands:
+        if merged and len(_columns(merged[-1] + band)) > 1:
+            merged[-1] = merged[-1] + band
+        else:
+            merged.append(band)
+    return merged
+
+
+def _columns(lines: list[Line]) -> list[int]:
+    """Where the columns begin, roughly."""
+    size = sorted(line.size for line in lines)[len(lines) // 2]
+    return [
+        round(min(line.x0 for line in group) / 20)
+        for group in _groups(lines, 0.8 * size, [(line.x0, line.x1) for line in lines])
+    ]

@@ -1,0 +1,111 @@
+"""PdfParser: bytes to blocks, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import pypdfium2 as pdfium
+
+from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
+from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
+from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, running
+from gristmill.parsers.pdf.lines import lines_of, words_of
+from gristmill.parsers.pdf.order import ordered
+from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
+from gristmill.ports.document import OutlineEntry, Page, ParsedDocument, Range
+from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
+
+_MOST_BOOKMARKS = 10_000
+
+
+class PdfParser(Parser):
+    """Text with pages and boxes; headings from the outline, or by size and weight; tables; running heads apart.
+
+    A document without any text (a scan) is an EmptyDocument that says so: reading it needs OCR.
+    """
+
+    name: ClassVar[str] = "pdf"
+    version: ClassVar[int] = 1
+    unit: ClassVar[Unit] = "page"
+
+    def count(self, source: Source, limits: ParseLimits) -> int:
+        with _opened(source, limits) as document:
+            return len(document)
+
+    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+        with _opened(source, limits) as document:
+            wanted = range(len(document)) if part is None else range(part.first, min(part.last, len(document)))
+            pages = [_page(document, number, source.name) for number in wanted]
+            outline = _outline(document)
+            meta = {key.lower(): clean(value) for key, value in document.get_metadata_dict(skip_empty=True).items()}
+        mine = [entry for entry in outline if entry.page - 1 in wanted]
+        blocks = _blocks(pages, mine, bool(outline), Blocks(source.name, limits))
+        if part is None:
+            blocks.require_text("has no text layer (a scan?); reading it needs OCR, which this release does not do")
+        seen = [
+            Page(page.number, round(page.width, 1), round(page.height, 1), source="text" if page.lines else "none")
+            for page in pages
+        ]
+        return ParsedDocument("pdf", blocks, seen, mine, meta=meta, parser=f"pdf/{self.version}", name=source.name)
+
+
+def _blocks(pages: list[PageLines], outline: list[OutlineEntry], outlined: bool, blocks: Blocks) -> Blocks:
+    headings = Headings(pages, outline, outlined=outlined)
+    repeated = running(pages)
+    for page in pages:
+        blocks.add_all(blocks_of(page, headings, repeated))
+    return blocks
+
+
+@contextmanager
+def _opened(source: Source, limits: ParseLimits) -> Iterator[Any]:
+    check_size(source, limits)
+    try:
+        document = pdfium.PdfDocument(source.data)
+    except pdfium.PdfiumError as exc:
+        if "password" in str(exc).lower():
+            raise EncryptedDocument(
+                f"{source.name} is protected by a password. Remove the password and submit it again."
+            ) from exc
+        raise DamagedDocument(
+            f"{source.name} is a damaged PDF ({exc}). Open it in a viewer and print it anew."
+        ) from exc
+    try:
+        if len(document) == 0:
+            raise EmptyDocument(f"{source.name} has no pages")
+        if len(document) > limits.max_pages:
+            raise too_large(source.name, "pages", len(document), limits.max_pages, "max_pages")
+        yield document
+    finally:
+        document.close()
+
+
+def _page(document: Any, number: int, name: str) -> PageLines:
+    try:
+        page = document[number]
+    except pdfium.PdfiumError as exc:
+        raise DamagedDocument(f"{name}: page {number + 1} is damaged ({exc}).") from exc
+    try:
+        width, height = page.get_size()
+        lines = ordered(lines_of(page))
+        found = PageLines(number + 1, width, height, lines)
+        if may_hold_tables(lines):
+            place_tables(found, words_of(page))
+        return found
+    finally:
+        page.close()
+
+
+def _outline(document: Any) -> list[OutlineEntry]:
+    entries = []
+    for item in document.get_toc():
+        target = item.get_dest()
+        index = target.get_index() if target is not None else None
+        title = " ".join(clean(item.get_title()).split())
+        if index is not None and title:
+            entries.append(OutlineEntry(title, item.level + 1, index + 1))
+        if len(entries) >= _MOST_BOOKMARKS:
+            break
+    return entries

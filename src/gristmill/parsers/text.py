@@ -1,0 +1,89 @@
+"""Plain text and source code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import ClassVar
+
+from gristmill.parsers.bounds import Blocks, check_size, clean
+from gristmill.parsers.charset import decode
+from gristmill.ports.document import Block, ParsedDocument, Range
+from gristmill.ports.parser import ParseLimits, Parser, Source
+
+LANGUAGES = {
+    ".py": "python", ".js": "javascript", ".ts": "typescript", ".tsx": "typescript", ".jsx": "javascript",
+    ".java": "java", ".c": "c", ".h": "c", ".cc": "cpp", ".cpp": "cpp", ".hpp": "cpp", ".cs": "csharp", ".go": "go",
+    ".rs": "rust", ".rb": "ruby", ".php": "php", ".swift": "swift", ".kt": "kotlin", ".scala": "scala", ".sh": "shell",
+    ".bash": "shell", ".ps1": "powershell", ".sql": "sql", ".r": "r", ".lua": "lua", ".pl": "perl", ".toml": "toml",
+    ".yaml": "yaml", ".yml": "yaml", ".ini": "ini", ".css": "css", ".vue": "vue", ".dart": "dart", ".m": "objective-c",
+}  # fmt: skip
+
+# A numbered line of its own, short and without the end of a sentence. Chinese laws and books name their parts.
+_ZH_HEADING = re.compile(r"第[一二三四五六七八九十百千零〇\d]+([编篇章节])(?:\s|\u3000|$)")
+_ZH_LEVELS = {"编": 1, "篇": 1, "章": 2, "节": 3}
+_EN_HEADING = re.compile(
+    r"(?:(?:chapter|part|appendix|section|book)\s+(?:\d+|[ivxlc]+|[a-z])\b|(\d+(?:\.\d+){1,3})\.?\s+\w)", re.I
+)
+_LONGEST_HEADING = 80
+_SENTENCE_END = tuple(".。!！?？;；,，:：")
+_PARAGRAPH = re.compile(r"\n[ \t\u3000]*\n\s*")
+
+
+class TextParser(Parser):
+    """Paragraphs, parted by empty lines; numbered lines as headings; source code as code, parted at top-level definitions."""
+
+    name: ClassVar[str] = "text"
+    version: ClassVar[int] = 1
+
+    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+        check_size(source, limits)
+        text, encoding = decode(source.data)
+        text = clean(text)
+        blocks = Blocks(source.name, limits)
+        language = LANGUAGES.get(PurePath(source.name).suffix.lower(), "")
+        for block in _code(text, language) if language else _paragraphs(text):
+            blocks.add(block)
+        blocks.require_text("holds no text")
+        meta = {"encoding": encoding}
+        return ParsedDocument("text", blocks, meta=meta, parser=f"text/{self.version}", name=source.name)
+
+
+def heading_level(line: str) -> int:
+    """The depth of a line that looks like a numbered heading; 0 if it does not."""
+    line = line.strip()
+    if not line or len(line) > _LONGEST_HEADING or line.endswith(_SENTENCE_END):
+        return 0
+    chinese = _ZH_HEADING.match(line)
+    if chinese:
+        return _ZH_LEVELS[chinese[1]]
+    english = _EN_HEADING.match(line)
+    if english:
+        return english[1].count(".") + 1 if english[1] else 1
+    return 0
+
+
+def _paragraphs(text: str) -> Iterator[Block]:
+    for paragraph in _PARAGRAPH.split(text):
+        lines: list[str] = []
+        for line in paragraph.split("\n"):
+            level = heading_level(line)
+            if level:
+                yield Block("text", "\n".join(lines))
+                yield Block("heading", line, level=level)
+                lines = []
+            else:
+                lines.append(line)
+        yield Block("text", "\n".join(lines))
+
+
+def _code(text: str, language: str) -> Iterator[Block]:
+    """Code between empty lines that a line without indent follows: definitions stay whole, comments stay with them."""
+    piece: list[str] = []
+    for line in text.split("\n"):
+        if piece and not piece[-1].strip() and line[:1].strip() and line[0] not in ")]}":
+            yield Block("code", "\n".join(piece), attrs={"language": language})
+            piece = []
+        piece.append(line)
+    yield Block("code", "\n".join(piece), attrs={"language": language})

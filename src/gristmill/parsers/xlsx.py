@@ -1,0 +1,212 @@
+"""Excel workbooks, new and old: a sheet is a page and a table. Values as they are stored; formulas are never computed."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, ClassVar
+
+import openpyxl
+import python_calamine as calamine
+from openpyxl.utils.exceptions import InvalidFileException
+
+from gristmill.base.errors import DamagedDocument, EncryptedDocument
+from gristmill.parsers.bounds import Blocks, open_zip, too_large
+from gristmill.ports.document import Block, Cell, Page, ParsedDocument, Range, Table
+from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
+
+_SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\br="(\d{1,9})"')
+_COLUMN = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,4})')
+_PIECE = 1 << 20
+_MOST_DENSE = 20_000_000  # cells of the grid that calamine would make, empty ones included
+_NUMBER = re.compile(r"[-+]?[\d.,]+%?")
+_ERRORS = (
+    calamine.CalamineError, calamine.XmlError, calamine.ZipError, InvalidFileException, KeyError, ValueError, OSError,
+    zipfile.BadZipFile, TypeError, IndexError, OverflowError,
+)  # fmt: skip
+
+Merged = list[tuple[tuple[int, int], tuple[int, int]]]
+Rows = Iterator[tuple[int, list[str]]]  # the row's number on its sheet, from 0, and its values
+
+
+class XlsxParser(Parser):
+    """A table for each sheet (for each sheet that a part touches), merged cells with their spans."""
+
+    name: ClassVar[str] = "xlsx"
+    version: ClassVar[int] = 1
+    unit: ClassVar[Unit] = "row"
+
+    def count(self, source: Source, limits: ParseLimits) -> int:
+        with _Workbook(source, limits) as book:
+            return max(1, sum(1 for name in book.names for _ in book.rows(name)))
+
+    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+        blocks = Blocks(source.name, limits)
+        pages: list[Page] = []
+        with _Workbook(source, limits) as book:
+            at = 0  # rows before this sheet
+            for number, name in enumerate(book.names, 1):
+                rows = list(book.rows(name))
+                lying = range(len(rows)) if part is None else range(max(0, part.first - at), max(0, part.last - at))
+                block = _block(rows, lying, sheet=name, page=number, merged=book.merged(name))
+                if block is not None:
+                    pages.append(Page(number, label=name))
+                    blocks.add(block)
+                at += len(rows)
+        if part is None:
+            blocks.require_text("holds no values")
+        return ParsedDocument("xlsx", blocks, pages, parser=f"xlsx/{self.version}", name=source.name)
+
+
+class _Workbook:
+    """The sheets of a workbook, through calamine, or cell by cell where its dense grid would not fit into memory."""
+
+    def __init__(self, source: Source, limits: ParseLimits) -> None:
+        self._source, self._limits = source, limits
+        self._sparse: Any = None
+        self._dense: Any = None
+        self._cells = 0
+
+    def __enter__(self) -> _Workbook:
+        data = self._source.data
+        is_zip = data.startswith(b"PK")
+        try:
+            if is_zip and _grid(open_zip(self._source, self._limits)) > min(_MOST_DENSE, 4 * self._limits.max_cells):
+                self._sparse = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+                self.names = list(self._sparse.sheetnames)
+            else:
+                self._dense = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
+                self.names = list(self._dense.sheet_names)
+        except calamine.PasswordError as exc:
+            raise EncryptedDocument(
+                f"{self._source.name} is protected by a password. Remove the password and submit it again."
+            ) from exc
+        except _ERRORS as exc:
+            raise self._damaged(exc) from exc
+        if len(self.names) > self._limits.max_pages:
+            raise too_large(self._source.name, "sheets", len(self.names), self._limits.max_pages, "max_pages")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for book in (self._sparse, self._dense):
+            if book is not None:
+                book.close()
+
+    def rows(self, name: str) -> Rows:
+        """The rows of a sheet that hold a value."""
+        try:
+            for number, values in self._raw(name):
+                shown = [_shown(value) for value in values]
+                while shown and not shown[-1]:
+                    shown.pop()
+                if shown:
+                    self._count(shown)
+                    yield number, shown
+        except _ERRORS as exc:
+            raise self._damaged(exc) from exc
+
+    def merged(self, name: str) -> Merged:
+        """The merged ranges of a sheet: first and last cell, rows and columns from 0."""
+        try:
+            sheet = self._dense.get_sheet_by_name(name) if self._dense is not None else None
+            return list(sheet.merged_cell_ranges or []) if sheet is not None else []
+        except _ERRORS:  # old workbooks have none to tell; the values are complete without
+            return []
+
+    def _raw(self, name: str) -> Iterator[tuple[int, Sequence[Any]]]:
+        if self._sparse is not None:
+            sheet = self._sparse[name]
+            yield from enumerate(sheet.iter_rows(values_only=True)) if hasattr(sheet, "iter_rows") else ()
+            return
+        sheet = self._dense.get_sheet_by_name(name)
+        first = sheet.start or (0, 0)
+        for number, row in enumerate(sheet.to_python(skip_empty_area=True), first[0]):
+            yield number, [""] * first[1] + row
+
+    def _count(self, row: Sequence[str]) -> None:
+        self._cells += sum(1 for value in row if value)
+        if self._cells > self._limits.max_cells * 2:  # a count and a parse read every cell once each
+            found = f"more than {self._limits.max_cells}"
+            raise too_large(self._source.name, "cells", found, self._limits.max_cells, "max_cells")
+
+    def _damaged(self, exc: BaseException) -> DamagedDocument:
+        return DamagedDocument(
+            f"{self._source.name} is a damaged workbook ({type(exc).__name__}: {exc}). Open it and save it again."
+        )
+
+
+def _block(rows: list[tuple[int, list[str]]], wanted: range, *, sheet: str, page: int, merged: Merged) -> Block | None:
+    """A sheet's wanted rows below its header; None if there are none."""
+    taken = rows[wanted.start : wanted.stop]
+    if not taken:
+        return None
+    heads = 1 if is_header(rows[0][1]) and len(rows) > 1 else 0
+    if wanted.start > 0 and heads:
+        taken = [rows[0], *taken]
+    spans = {low: (high[0] - low[0] + 1, high[1] - low[1] + 1) for low, high in merged}
+    cells = []
+    for number, (row, values) in enumerate(taken):
+        for column, value in enumerate(values):
+            if value:
+                high, wide = spans.get((row, column), (1, 1))
+                cells.append(Cell(value, number, column, min(high, len(taken) - number), wide, header=number < heads))
+    width = max((cell.col + cell.colspan for cell in cells), default=0)
+    return Block("table", "", page=page, table=Table(len(taken), width, cells, heads, sheet), attrs={"sheet": sheet})
+
+
+def is_header(row: Sequence[str]) -> bool:
+    """Whether a sheet's first row names its columns: text only, no number."""
+    names = [value.strip() for value in row if value.strip()]
+    return len(names) > 1 and not any(_NUMBER.fullmatch(name) for name in names)
+
+
+def _shown(value: Any) -> str:
+    """A value as a reader would write it."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, datetime.datetime):
+        return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return str(value)
+
+
+def _grid(archive: zipfile.ZipFile) -> int:
+    """The cells of the largest sheet's grid, from its first to its last cell, as a dense reader would hold it."""
+    with archive:
+        sheets = [member for member in archive.infolist() if _SHEET.fullmatch(member.filename)]
+        return max((_grid_of(archive, sheet) for sheet in sheets), default=0)
+
+
+def _grid_of(archive: zipfile.ZipFile, sheet: zipfile.ZipInfo) -> int:
+    with archive.open(sheet) as stream:
+        rows = _largest(stream, _ROW, int)
+    with archive.open(sheet) as stream:
+        columns = _largest(stream, _COLUMN, _column_number)
+    return rows * columns
+
+
+def _largest(stream: IO[bytes], pattern: re.Pattern[bytes], read: Any) -> int:
+    best, tail = 0, b""
+    while piece := stream.read(_PIECE):
+        data = tail + piece
+        best = max([best, *(read(found) for found in set(pattern.findall(data)))])
+        tail = data[-256:]
+    return best
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
