@@ -23,6 +23,7 @@ _VOID = frozenset(
 _DECLARED = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.I)
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
 _MOST_SPAN = 1000
+_LONGEST_CELL = 1000  # characters
 Event = Literal["enter", "leave", "text", "table"]
 
 _KINDS: dict[str, Kind] = {
@@ -94,7 +95,7 @@ class _Walk:
                 self.texts.append("\n" if event == "enter" else "")
             elif event == "table":
                 yield from self._flush()
-                yield _table(node)
+                yield from _tables(node)
             elif tag in _BLOCKS:
                 yield from self._flush()
                 self._mark(tag, entering=event == "enter")
@@ -134,7 +135,7 @@ def _events(root: Any, *, whole_tables: bool) -> Iterator[tuple[Event, Any]]:
             yield "leave", node
         elif node.is_text_node:
             yield "text", node
-        elif whole_tables and node.tag == "table":
+        elif whole_tables and node.tag == "table" and not _is_layout(node):
             yield "table", node
         elif node.is_element_node:
             yield "enter", node
@@ -151,8 +152,25 @@ def _events(root: Any, *, whole_tables: bool) -> Iterator[tuple[Event, Any]]:
             node, entering = node.parent, False
 
 
+def _is_layout(table: Any) -> bool:
+    """Whether a table only places things on the page: nothing names its columns, and documents stand in its cells."""
+    if table.css_first("th,caption") is not None:
+        return False
+    if table.css_first("table,h1,h2,h3,h4,h5,h6") is not None:
+        return True
+    return any(len(cell.text()) > _LONGEST_CELL for cell in table.css("td"))
+
+
+def _tables(node: Any) -> Iterator[Block]:
+    """A table, and after it those that are nested in its cells."""
+    yield _table(node)
+    for inner in node.css("table"):
+        if inner.mem_id != node.mem_id:
+            yield _table(inner)
+
+
 def _table(node: Any) -> Block:
-    """Rows of this table and of what is nested in its cells, cells with their spans."""
+    """The rows of this table, cells with their spans."""
     rows = [row for row in node.css("tr") if _owner(row) == node.mem_id]
     cells: list[Cell] = []
     taken: set[tuple[int, int]] = set()
@@ -189,9 +207,9 @@ def _owner(node: Any) -> int:
 
 
 def _cell_text(node: Any) -> str:
-    """All text of a cell; its blocks on lines of their own, its nested tables, too."""
+    """All text of a cell but that of nested tables; its blocks on lines of their own."""
     texts: list[str] = []
-    for event, inner in _events(node, whole_tables=False):
+    for event, inner in _events(node, whole_tables=True):
         if event == "text":
             texts.append(_BLANKS.sub(" ", inner.text_content or ""))
         elif inner.tag in _BLOCKS or inner.tag == "br":

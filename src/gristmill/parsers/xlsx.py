@@ -7,6 +7,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 import openpyxl
@@ -19,8 +20,9 @@ from gristmill.ports.document import Block, Cell, Page, ParsedDocument, Range, T
 from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
 
 _SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
-_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\br="(\d{1,9})"')
-_COLUMN = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,4})')
+_PLACE = re.compile(rb'\br="([A-Z]{0,4})(\d{1,9})"')  # of a row or cell
+_POINT = re.compile(rb"<v>-?\d+\.0</v>")
+_LONGEST_PLACE = 32
 _PIECE = 1 << 20
 _MOST_DENSE = 20_000_000  # cells of the grid that calamine would make, empty ones included
 _NUMBER = re.compile(r"[-+]?[\d.,]+%?")
@@ -70,12 +72,14 @@ class _Workbook:
         self._sparse: Any = None
         self._dense: Any = None
         self._cells = 0
+        self._point = False
 
     def __enter__(self) -> _Workbook:
         data = self._source.data
-        is_zip = data.startswith(b"PK")
         try:
-            if is_zip and _grid(open_zip(self._source, self._limits)) > min(_MOST_DENSE, 4 * self._limits.max_cells):
+            extent = _extent(open_zip(self._source, self._limits)) if data.startswith(b"PK") else _Extent()
+            self._point = extent.point
+            if extent.cells > min(_MOST_DENSE, 4 * self._limits.max_cells):
                 self._sparse = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
                 self.names = list(self._sparse.sheetnames)
             else:
@@ -100,7 +104,7 @@ class _Workbook:
         """The rows of a sheet that hold a value."""
         try:
             for number, values in self._raw(name):
-                shown = [_shown(value) for value in values]
+                shown = [_shown(value, point=self._point) for value in values]
                 while shown and not shown[-1]:
                     shown.pop()
                 if shown:
@@ -164,8 +168,8 @@ def is_header(row: Sequence[str]) -> bool:
     return len(names) > 1 and not any(_NUMBER.fullmatch(name) for name in names)
 
 
-def _shown(value: Any) -> str:
-    """A value as a reader would write it."""
+def _shown(value: Any, *, point: bool) -> str:
+    """A value as a reader would write it. ``point``: whole numbers are written as 1.0."""
     if isinstance(value, str):
         return value.strip()
     if value is None:
@@ -173,7 +177,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return str(int(value)) if not point and value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, datetime.datetime):
         return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ")
     if isinstance(value, (datetime.date, datetime.time)):
@@ -181,28 +185,34 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _grid(archive: zipfile.ZipFile) -> int:
-    """The cells of the largest sheet's grid, from its first to its last cell, as a dense reader would hold it."""
+@dataclass
+class _Extent:
+    """How far the largest sheet reaches, as a dense reader would hold it, and how its whole numbers are written."""
+
+    cells: int = 0
+    point: bool = False  # 1.0 and not 1, as some programs write it
+
+
+def _extent(archive: zipfile.ZipFile) -> _Extent:
+    found = _Extent()
     with archive:
-        sheets = [member for member in archive.infolist() if _SHEET.fullmatch(member.filename)]
-        return max((_grid_of(archive, sheet) for sheet in sheets), default=0)
+        for member in archive.infolist():
+            if _SHEET.fullmatch(member.filename):
+                with archive.open(member) as stream:
+                    _measure(stream, found)
+    return found
 
 
-def _grid_of(archive: zipfile.ZipFile, sheet: zipfile.ZipInfo) -> int:
-    with archive.open(sheet) as stream:
-        rows = _largest(stream, _ROW, int)
-    with archive.open(sheet) as stream:
-        columns = _largest(stream, _COLUMN, _column_number)
-    return rows * columns
-
-
-def _largest(stream: IO[bytes], pattern: re.Pattern[bytes], read: Any) -> int:
-    best, tail = 0, b""
+def _measure(stream: IO[bytes], found: _Extent) -> None:
+    rows = columns = 0
+    tail = b""
     while piece := stream.read(_PIECE):
         data = tail + piece
-        best = max([best, *(read(found) for found in set(pattern.findall(data)))])
-        tail = data[-256:]
-    return best
+        for letters, digits in set(_PLACE.findall(data)):
+            rows, columns = max(rows, int(digits)), max(columns, _column_number(letters))
+        found.point = found.point or _POINT.search(data) is not None
+        tail = data[-_LONGEST_PLACE:]
+    found.cells = max(found.cells, rows * max(columns, 1))
 
 
 def _column_number(letters: bytes) -> int:

@@ -59,10 +59,17 @@ def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -
 
 
 def rows_of(table: Table) -> list[str]:
-    """A line for each row, values parted by bars; empty values at the end are left out."""
+    """A line for each row, values parted by bars; empty values at the end are left out.
+
+    A value that spans rows stands in each of them, so that every line says all that its row says.
+    """
+    grid = table.grid()
+    for cell in table.cells:
+        for row in range(cell.row + 1, min(cell.row + cell.rowspan, table.rows)):
+            grid[row][cell.col] = grid[row][cell.col] or cell.text
     lines = []
-    for row in table.grid():
-        values = [" ".join(value.split()) for value in row]
+    for texts in grid:
+        values = [" ".join(value.split()) for value in texts]
         while values and not values[-1]:
             values.pop()
         lines.append(" | ".join(values))

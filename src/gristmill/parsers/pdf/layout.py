@@ -45,8 +45,7 @@ class Headings:
         self.body = statistics.median(sizes) if sizes else 10.0
         self._wanted: dict[int, list[OutlineEntry]] = defaultdict(list)
         for entry in outline:
-            if entry.title.strip():
-                self._wanted[entry.page].append(entry)
+            self._wanted[entry.page].append(entry)
         self._outlined = outlined
 
     def of_page(self, page: PageLines) -> tuple[dict[int, tuple[int, int]], list[OutlineEntry]]:
@@ -59,6 +58,11 @@ class Headings:
                 missing.append(entry)
             else:
                 found[place[0]] = (place[1], entry.level)
+        for entry in list(self._wanted[0]):  # bookmarks that point nowhere: wherever their words stand first
+            place = _find(entry.title, page, found)
+            if place is not None:
+                found[place[0]] = (place[1], entry.level)
+                self._wanted[0].remove(entry)
         if not self._outlined:
             found = {n: (1, self._level(line)) for n, line in enumerate(page.lines) if self._stands_out(line)}
         return found, missing
@@ -142,8 +146,8 @@ class _Paragraph:
 
 
 def _heading(lines: Sequence[Line], page: int, level: int) -> Block:
-    block = _block(lines, page, "text")
-    block.kind, block.level = "heading", level
+    block = _block(lines, page, "heading")
+    block.text, block.level = " ".join(block.text.split("\n")), level
     return block
 
 
@@ -155,7 +159,7 @@ def _block(lines: Sequence[Line], page: int, kind: str) -> Block:
         max(line.y1 for line in lines),
     )
     return Block(
-        kind,  # type: ignore[arg-type]  # one of three literals
+        kind,  # type: ignore[arg-type]  # one of four literals
         _joined(lines),
         boxes=[Box(page, *(round(side, 1) for side in sides))],
         page=page,

@@ -40,7 +40,7 @@ class PdfParser(Parser):
             pages = [_page(document, number, source.name) for number in wanted]
             outline = _outline(document)
             meta = {key.lower(): clean(value) for key, value in document.get_metadata_dict(skip_empty=True).items()}
-        mine = [entry for entry in outline if entry.page - 1 in wanted]
+        mine = [entry for entry in outline if not entry.page or entry.page - 1 in wanted]
         blocks = _blocks(pages, mine, bool(outline), Blocks(source.name, limits))
         if part is None:
             blocks.require_text("has no text layer (a scan?); reading it needs OCR, which this release does not do")
@@ -104,8 +104,8 @@ def _outline(document: Any) -> list[OutlineEntry]:
         target = item.get_dest()
         index = target.get_index() if target is not None else None
         title = " ".join(clean(item.get_title()).split())
-        if index is not None and title:
-            entries.append(OutlineEntry(title, item.level + 1, index + 1))
+        if title:
+            entries.append(OutlineEntry(title, item.level + 1, 0 if index is None else index + 1))
         if len(entries) >= _MOST_BOOKMARKS:
             break
     return entries

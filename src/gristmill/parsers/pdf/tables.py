@@ -49,7 +49,7 @@ class _GridRow:
 def may_hold_tables(lines: Sequence[Line]) -> bool:
     """Whether enough lines are parted by gaps, or stand beside others, for a closer look to be worth its price."""
     beside = sum(_beside(before, after) for before, after in pairwise(lines))
-    return sum(line.gaps for line in lines) + beside >= _FEWEST_ROWS
+    return sum(line.gaps or _numeric(line.text) for line in lines) + beside >= _FEWEST_ROWS
 
 
 def place_tables(page: PageLines, words: Sequence[Word]) -> None:
@@ -62,6 +62,12 @@ def place_tables(page: PageLines, words: Sequence[Word]) -> None:
             page.tables[inside[0]] = block
             covered.update(inside)
     page.covered = frozenset(covered)
+
+
+def _numeric(text: str) -> bool:
+    """Whether a line is mostly numbers: the gaps between them may have been written as blanks."""
+    words = text.split()
+    return len(words) >= 3 and sum(bool(_DIGIT.search(word)) for word in words) >= 0.6 * len(words)
 
 
 def _beside(before: Line, after: Line) -> bool:
@@ -80,9 +86,18 @@ def _tables(words: Sequence[Word], width: float, number: int) -> Iterator[Block]
     height = statistics.median(word.y1 - word.y0 for word in words) or 8.0
     rows = list(_rows(words, height))
     for run in _runs(rows, height, width):
-        grid = _grid(run, height)
-        if grid is not None:
-            yield _block(*grid, run, number)
+        columns = _columns([row for row in run if len(row.segments) >= 2], height)
+        run = _without_title(run, columns)
+        grid = _grid(run, columns, height)
+        if grid:
+            yield _block(grid, len(columns), run, number)
+
+
+def _without_title(run: list[_Row], columns: Sequence[tuple[float, float]]) -> list[_Row]:
+    """The run from the first row on that fills a third of the columns: what stands above is a title, and stays text."""
+    fewest = max(2, len(columns) // 3)
+    first = next((n for n, row in enumerate(run) if len(_cells(row, columns)) >= fewest), 0) if len(columns) > 1 else 0
+    return run[first:]
 
 
 def _rows(words: Sequence[Word], height: float) -> Iterator[_Row]:
@@ -141,20 +156,19 @@ def _runs(rows: Sequence[_Row], height: float, width: float) -> Iterator[list[_R
         at = last + 1
 
 
-def _grid(run: Sequence[_Row], height: float) -> tuple[list[_GridRow], int] | None:
-    """The rows by columns, and how many columns; None where these rows are no table."""
-    columns = _columns([row for row in run if len(row.segments) >= 2], height)
+def _grid(run: Sequence[_Row], columns: Sequence[tuple[float, float]], height: float) -> list[_GridRow]:
+    """The rows by columns; none where these rows are no table."""
     if len(columns) < 2:
-        return None
+        return []
     rows = [_GridRow(_cells(row, columns), row.y0, row.y1) for row in run]
     texts = [text for row in rows for text, _ in row.cells.values()]
     filled = sum(len(row.cells) for row in rows) / (len(rows) * len(columns))
     wordy = statistics.mean(len(text.split()) if not _is_cjk(text) else len(text) / 2 for text in texts)
     numeric = sum(bool(_DIGIT.search(text)) for text in texts) / len(texts)
     if filled < _FULL or (len(columns) <= 3 and wordy > _WORDY and numeric < 0.5):
-        return None
+        return []
     merged = _unwrapped(rows, len(columns), height)
-    return (merged, len(columns)) if len(merged) >= 2 else None
+    return merged if len(merged) >= 2 else []
 
 
 def _columns(rows: Sequence[_Row], height: float) -> list[tuple[float, float]]:
