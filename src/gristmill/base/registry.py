@@ -12,6 +12,11 @@ from gristmill.base.errors import PluginError
 T = TypeVar("T")
 
 
+def imported(module: str) -> Any:
+    """A module that is dear to import, when it is needed: nobody who does not need it pays for it."""
+    return import_module(module)
+
+
 class Registry(Generic[T]):
     """Looks a name up when it is asked for, never before: an extra nobody uses is never imported.
 

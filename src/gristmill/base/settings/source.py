@@ -1,0 +1,202 @@
+"""The sections of the source's ``service_conf.yaml``, typed, so that an existing file is read and checked.
+
+Sections of parts that this release does not have yet are checked all the same and used once those parts arrive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+_NONE = SecretStr("")
+
+# Sections that belong to other programs which read the same file.
+FOREIGN = frozenset(
+    ("general", "nats", "clickhouse", "otel", "ingestor", "file_syncer", "tcadp_config", "oceanbase", "seekdb", "serenedb",
+     "gaussdb")
+)  # fmt: skip
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Address(Section):
+    """Where a server of ours listens."""
+
+    host: str = "127.0.0.1"
+    http_port: int = Field(9380, ge=1, le=65535)
+    secret_key: SecretStr = _NONE
+
+
+class Database(Section):
+    """A SQL database."""
+
+    name: str = "rag_flow"
+    user: str = ""
+    password: SecretStr = _NONE
+    host: str = "localhost"
+    port: int = Field(3306, ge=1, le=65535)
+    max_connections: int = Field(900, ge=1)
+    stale_timeout: int = Field(300, ge=1)
+    max_allowed_packet: int = Field(1024**3, ge=1)
+
+
+class Minio(Section):
+    """MinIO."""
+
+    user: str = ""
+    password: SecretStr = _NONE
+    host: str = "localhost:9000"
+    bucket: str = ""
+    prefix_path: str = ""
+    secure: bool = False
+    verify: bool = True
+    region: str = ""
+
+
+class S3(Section):
+    """S3 and what speaks like it. ``region_name`` and ``region`` are one setting under two names."""
+
+    access_key: SecretStr = _NONE
+    secret_key: SecretStr = _NONE
+    session_token: SecretStr = _NONE
+    region_name: str = ""
+    region: str = ""
+    endpoint_url: str = ""
+    signature_version: str = ""
+    addressing_style: str = ""
+    bucket: str = ""
+    prefix_path: str = ""
+
+
+class Gcs(Section):
+    """Google Cloud Storage."""
+
+    bucket: str = ""
+    prefix_path: str = ""
+    endpoint_url: str = ""
+
+
+class Azure(Section):
+    """Azure blob storage, by SAS or by service principal."""
+
+    auth_type: Literal["sas", "spn"] = "sas"
+    container_url: str = ""
+    sas_token: SecretStr = _NONE
+    account_url: str = ""
+    client_id: str = ""
+    secret: SecretStr = _NONE
+    tenant_id: str = ""
+    container_name: str = ""
+    cloud: str = ""
+
+
+class OpenDal(Section):
+    """Any storage that OpenDAL knows."""
+
+    scheme: str = "mysql"
+    config: dict[str, Any] = {}
+
+
+class Elasticsearch(Section):
+    """Elasticsearch, OpenSearch."""
+
+    hosts: str = "http://localhost:9200"
+    username: str = ""
+    password: SecretStr = _NONE
+    verify_certs: bool = True
+    hybrid_search_pipeline: str = ""
+    hybrid_search_weights: str = ""
+
+
+class Infinity(Section):
+    """Infinity."""
+
+    uri: str = "localhost:23817"
+    postgres_port: int = Field(5432, ge=1, le=65535)
+    db_name: str = "default_db"
+
+
+class Redis(Section):
+    """Redis or Valkey."""
+
+    db: int = Field(1, ge=0)
+    username: str = ""
+    password: SecretStr = _NONE
+    host: str = "localhost:6379"
+
+
+class DefaultModel(Section):
+    """One default model, where it is more than a name."""
+
+    name: str = ""
+    model: str = ""
+    factory: str = ""
+    api_key: SecretStr = _NONE
+    base_url: str = ""
+
+
+class DefaultModels(Section):
+    """Default models by use."""
+
+    chat_model: str | DefaultModel = ""
+    embedding_model: str | DefaultModel = ""
+    rerank_model: str | DefaultModel = ""
+    asr_model: str | DefaultModel = ""
+    vision_model: str | DefaultModel = ""
+    image2text_model: str | DefaultModel = ""
+
+
+class UserDefaultLlm(Section):
+    """The models that datasets begin with."""
+
+    factory: str = ""
+    api_key: SecretStr = _NONE
+    base_url: str = ""
+    allowed_factories: list[str] | None = None
+    parsers: str = ""
+    default_models: DefaultModels = DefaultModels()
+
+
+class Smtp(Section):
+    """Outgoing mail."""
+
+    mail_server: str = ""
+    mail_port: int = Field(465, ge=1, le=65535)
+    mail_use_ssl: bool = True
+    mail_use_tls: bool = False
+    mail_username: str = ""
+    mail_password: SecretStr = _NONE
+    mail_default_sender: list[str] | str = ""
+    mail_frontend_url: str = ""
+
+
+class SourceSections(Section):
+    """The sections together."""
+
+    ragflow: Address = Address()
+    admin: Address = Address(http_port=9381)
+    mysql: Database = Database()
+    postgres: Database = Database(port=5432, max_connections=100)
+    minio: Minio = Minio()
+    s3: S3 = S3()
+    oss: S3 = S3()
+    gcs: Gcs = Gcs()
+    azure: Azure = Azure()
+    opendal: OpenDal = OpenDal()
+    es: Elasticsearch = Elasticsearch()
+    os: Elasticsearch = Elasticsearch(hosts="http://localhost:1201")
+    infinity: Infinity = Infinity()
+    redis: Redis = Redis()
+    user_default_llm: UserDefaultLlm = UserDefaultLlm()
+    smtp: Smtp = Smtp()
+    oauth: dict[str, Any] = {}
+    authentication: dict[str, Any] = {}
+    permission: dict[str, Any] = {}
+    encrypt_password: bool = False
+    encrypt_module: str = ""
+    private_key: SecretStr = _NONE
