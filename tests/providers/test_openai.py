@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import structlog
 
 from gristmill.base.errors import ModelRefused, ModelUnavailable, SettingsError
+from gristmill.base.logs import setup_logs
 from gristmill.providers.lexical import LexicalEmbedder
 from gristmill.providers.openai import OpenAIEmbedder
 from gristmill.search.vectors import unpack
@@ -351,17 +351,24 @@ def test_white_space_around_a_copied_key_does_not_matter(make: Make) -> None:
     assert len(make(api_key=f" {KEY}\n").embed(TEXTS, "passage")) == 5
 
 
-def test_the_key_is_never_shown(server: FakeOpenAI, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_never_shown(
+    server: FakeOpenAI, make: Make, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     """P11: not in errors (the server repeats it in its own words), logs, repr or attributes that get printed."""
     caplog.set_level(logging.DEBUG)
     embedder = make(api_key=KEY)
     server.api_key = "another"
-    with structlog.testing.capture_logs() as lines:
+    setup_logs("debug")
+    try:
         with pytest.raises(ModelRefused, match="Incorrect API key") as refused:
             embedder.embed(TEXTS, "passage")
         server.replies += [Reply(500, f"key {KEY} overloads me".encode())] * 50
         with pytest.raises(ModelUnavailable) as unavailable:
             embedder.embed(TEXTS, "passage")
-    shown = " ".join([repr(refused.value), repr(unavailable.value), repr(embedder), repr(lines), caplog.text])
+    finally:
+        setup_logs("warning")
+    lines = capsys.readouterr().err
+    assert lines
+    shown = " ".join([repr(refused.value), repr(unavailable.value), repr(embedder), lines, caplog.text])
     assert "overloads me" in shown
     assert KEY not in shown

@@ -1,24 +1,63 @@
-"""Logs: structlog, set up once by a process's face. Constant events, fields beside them, secrets masked."""
+"""Logs: constant events with fields beside them, secrets masked, written by structlog.
+
+structlog is imported when the first line is written, not before: most processes write none.
+"""
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Literal
 
-import structlog
-
+from gristmill.base.registry import imported
 from gristmill.base.settings.mask import masked
 
 Format = Literal["auto", "console", "json"]
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+Level = Literal["debug", "info", "warning", "error"]
+
+_RANK: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_set: dict[str, Any] = {"rank": _RANK["warning"], "format": "auto", "ready": False}
 
 
-def setup_logs(level: str, *, format: Format = "auto") -> None:
-    """Log to the standard error stream: for people on a terminal, as JSON lines otherwise. Once in a process."""
-    human = format == "console" or (format == "auto" and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer()
+class Logger:
+    """A module's voice."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._write("error", event, fields)
+
+    def _write(self, level: Level, event: str, fields: dict[str, Any]) -> None:
+        if _RANK[level] < _set["rank"]:
+            return
+        structlog = imported("structlog")
+        if not _set["ready"]:
+            _configure(structlog)
+        getattr(structlog.get_logger(), level)(event, logger=self._name, **fields)
+
+
+def get_logger(name: str) -> Logger:
+    """The logger of a module."""
+    return Logger(name)
+
+
+def setup_logs(level: Level, *, format: Format = "auto") -> None:
+    """Log to the standard error stream from this level on: for people on a terminal, as JSON lines otherwise."""
+    _set.update(rank=_RANK[level], format=format, ready=False)
+
+
+def _configure(structlog: Any) -> None:
+    human = _set["format"] == "console" or (_set["format"] == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -26,13 +65,11 @@ def setup_logs(level: str, *, format: Format = "auto") -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _mask,
-            renderer,
+            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+    _set["ready"] = True
 
 
 def _mask(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -25,16 +25,16 @@ class Registry(Generic[T]):
 
     def __init__(self, group: str, builtin: Mapping[str, str], needs: Mapping[str, str] | None = None) -> None:
         self.group = group
-        self._builtin = dict(builtin)
+        self.builtin = dict(builtin)
         self._needs = dict(needs or {})
 
     def names(self) -> list[str]:
         """Every known name, built in or installed, sorted."""
-        return sorted({*self._builtin, *(point.name for point in entry_points(group=self.group))})
+        return sorted({*self.builtin, *(point.name for point in entry_points(group=self.group))})
 
     def load(self, name: str) -> type[T]:
         """The class registered under ``name``. Raises PluginError, which says what to install or which names exist."""
-        target = self._builtin.get(name) or self._plugin(name)
+        target = self.builtin.get(name) or self._plugin(name)
         module, _, attribute = target.partition(":")
         try:
             found: Any = getattr(import_module(module), attribute)

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import structlog
+from gristmill.base.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # The WAL-reset bug: two connections may corrupt a database between 3.7.0 and these releases of each line.
 _FIXED_LINES = ((3, 44, 6), (3, 50, 7), (3, 51, 3))

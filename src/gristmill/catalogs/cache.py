@@ -9,15 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
-
 from gristmill.base import sqlite
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import StoreUnavailable
+from gristmill.base.logs import get_logger
 from gristmill.ports.cache import StageCache
 
 T = TypeVar("T")
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS entry (

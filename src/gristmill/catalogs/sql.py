@@ -126,6 +126,12 @@ class SqlCatalog(Catalog):
     def find_document(self, dataset_id: str, source: str) -> Document | None:
         return self._read(lambda c: intake.find(c, intake.document_id(dataset_id, source)))
 
+    def settled(self, dataset_id: str, settings_digest: str) -> dict[str, Document]:
+        ended = run.c.state.in_((RunState.DONE.value, RunState.FAILED.value))
+        wanted = DOCUMENTS.where(document.c.dataset_id == dataset_id, run.c.settings_digest == settings_digest, ended)
+        found = [to_document(row) for row in self._rows(wanted)]
+        return {one.source: one for one in found if one.failure is None or one.failure.final}
+
     def documents(
         self, tenant: str, dataset_id: str | None = None, *, limit: int | None = None, offset: int = 0
     ) -> list[Document]:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import anyio
-import structlog
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
@@ -34,6 +33,7 @@ from gristmill.base.errors import (
     MemoryLimitExceeded,
     RunnerCrashed,
 )
+from gristmill.base.logs import get_logger
 from gristmill.engine.async_runner import STEP_TABLE
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, ended, stopped
@@ -43,7 +43,7 @@ from gristmill.engine.task import Periodic, Policy
 from gristmill.engine.wire import Answer, Ask, Beat, Boot, Booted, Channel, Died, Done, Fork, Forked, Frame, Said, Work
 from gristmill.engine.wire import Stop as StopFrame
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATIENCE = 0.4  # seconds between asking a body to stop and ending its process
 WATCH = 0.05  # seconds between looks at busy runners

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import anyio
-import structlog
 
 from gristmill.base.errors import BrokerUnavailable
+from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
 from gristmill.engine.state import TaskState
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PURGE_EVERY = 600.0  # seconds
 

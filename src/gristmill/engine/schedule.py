@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import anyio
 import msgspec
-import structlog
 
 from gristmill.base.errors import BrokerUnavailable
 from gristmill.base.ids import new_id
+from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import Message
 from gristmill.engine.task import Periodic
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def due(periodic: Periodic, now: float) -> tuple[Message, float]:

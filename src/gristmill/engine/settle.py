@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import anyio
-import structlog
 
 from gristmill.base.errors import BrokerUnavailable
+from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import End, Lease, Release
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Settler:

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import anyio
 import msgspec
-import structlog
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskGroup, TaskStatus
 
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import BrokerUnavailable, EngineError, UnknownTask
 from gristmill.base.ids import new_id
+from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
 from gristmill.engine.inline import Inline
 from gristmill.engine.isolate import Pool, RunnerLimits
@@ -34,7 +34,7 @@ from gristmill.engine.state import TaskState
 from gristmill.engine.task import App, Periodic, Policy
 from gristmill.engine.wire import Said
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REPORT_EVERY = 0.25  # seconds between progress written for all tasks together
 BEAT_EVERY = 5.0  # seconds between signs of life

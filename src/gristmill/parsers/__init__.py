@@ -21,3 +21,10 @@ PARSERS: Registry[Parser] = Registry(
     },
     needs={"pdf": "pdf", "docx": "office", "pptx": "office", "xlsx": "office"},
 )
+
+SPLIT = frozenset(("csv", "pdf", "xlsx"))  # the built-in ones that parse a document in parts; a test keeps this true
+
+
+def splits(name: str) -> bool:
+    """Whether this parser reads a document in parts. The built-in ones need not be imported to know it."""
+    return name in SPLIT if name in PARSERS.builtin else bool(PARSERS.load(name).unit)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import msgspec
-import structlog
 from anyio import to_thread
 
 from gristmill.base.errors import DocumentError, EmptyDocument
 from gristmill.base.ids import file_digest, new_id
+from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import Message, TaskRecord
 from gristmill.engine.state import TaskState
@@ -22,7 +23,7 @@ from gristmill.pipeline.stages import Ports, blob_key
 from gristmill.pipeline.tasks import SWEEP_TASK
 from gristmill.ports.catalog import Dataset, Document, Failure, NewDocument, Part, Run, Submission
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 RECONCILE_LOCK = "reconcile"
 BATCH = 200  # runs looked at in one step
@@ -43,6 +44,11 @@ class FileSubmit:
     path: Path
     name: str
     digest: str | None = None
+
+
+def source_of(path: Path) -> str:
+    """A path as text, also where its bytes are no UTF-8: the identity of a document that came from a file."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 class IngestService:
@@ -142,7 +148,7 @@ class IngestService:
             ports.storage.put_file(key, file.path)
         submission = ports.catalog.submit(
             dataset,
-            NewDocument(str(file.path), file.name, content, file.path.stat().st_size, format_),
+            NewDocument(source_of(file.path), file.name, content, file.path.stat().st_size, format_),
             settings=settings.dump(),
             settings_digest=settings.digest(),
             parts=None if self._splits(format_) else [Part("", 0)],

@@ -85,9 +85,9 @@ def blob_key(tenant: str, content: str) -> str:
     return f"blobs/{tenant}/{content[:2]}/{content}"
 
 
-def asset_key(tenant: str, document_id: str, asset: str) -> str:
-    """Where a picture of a document is."""
-    return f"assets/{tenant}/{document_id}/{asset}"
+def asset_key(tenant: str, content: str, asset: str) -> str:
+    """Where a picture of a document is: with the document's bytes, for those who share them share the parse."""
+    return f"assets/{tenant}/{content}/{asset}"
 
 
 def piece(ports: Ports, run: Run, part: Part) -> Piece:
@@ -189,7 +189,7 @@ def _parse(ports: Ports, work: Piece, parser: Parser, key: str, stage: StageName
 def _store_assets(ports: Ports, work: Piece, parsed: ParsedDocument) -> None:
     """Move picture bytes to the storage; what goes on is their ids."""
     for asset in parsed.assets.values():
-        ports.storage.put(asset_key(work.run.tenant, work.document.id, asset.id), asset.data)
+        ports.storage.put(asset_key(work.run.tenant, work.run.digest, asset.id), asset.data)
         asset.data = b""
     for child in parsed.children:
         _store_assets(ports, work, child)

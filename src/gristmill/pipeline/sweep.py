@@ -31,8 +31,24 @@ def sweep(ports: Ports, *, grace: float, keep_dead: float, cache_bytes: int) -> 
             records += removed
         ports.catalog.swept(gens, keep_dead=keep_dead)
         generations += len(gens)
-    blobs = _sweep_spaces(ports) + _sweep_blobs(ports)
+    records += _sweep_strangers(ports)
+    blobs = _sweep_spaces(ports) + _sweep_blobs(ports) + _sweep_assets(ports)
     return Swept(records, generations, blobs, ports.cache.evict(max_bytes=cache_bytes))
+
+
+def _sweep_strangers(ports: Ports) -> int:
+    """Records of generations that the catalog has never heard of, or has forgotten.
+
+    The store is read first: a generation that begins in between is known to the catalog before it has a record.
+    """
+    removed = 0
+    for tenant, dataset_id in ports.docstore.spaces():
+        space = Space(tenant, dataset_id, 0)
+        stored = ports.docstore.generations(space)
+        strangers = stored.keys() - ports.catalog.generations(dataset_id).keys()
+        while strangers and (gone := ports.docstore.sweep(space, sorted(strangers))):
+            removed += gone
+    return removed
 
 
 def _sweep_spaces(ports: Ports) -> int:
@@ -74,3 +90,12 @@ def _sweep_blobs(ports: Ports) -> int:
         else:
             removed += 1
     return removed
+
+
+def _sweep_assets(ports: Ports) -> int:
+    """Pictures of documents that are gone. One that is still needed was parsed again, and stored again with it."""
+    needed = ports.catalog.blobs()
+    gone = [key for key in ports.storage.keys("assets/") if key.split("/")[2] not in needed]
+    for key in gone:
+        ports.storage.delete(key)
+    return len(gone)

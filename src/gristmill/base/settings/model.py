@@ -125,6 +125,11 @@ class Settings(source.SourceSections):
         shown: dict[str, Any] = masked(self.model_dump(mode="json"))
         return shown
 
+    def plain(self) -> dict[str, Any]:
+        """All values as plain data, secrets readable: for a child process's private pipe, never for eyes."""
+        plain: dict[str, Any] = _revealed(self.model_dump())
+        return plain
+
     @property
     def broker_url(self) -> str:
         return self.engine.broker or f"sqlite:///{self.home / 'broker.db'}"
@@ -150,3 +155,11 @@ class Settings(source.SourceSections):
                 "api_key": key,
             }
         )
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _revealed(item) for name, item in value.items()}
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value) if isinstance(value, Path) else value

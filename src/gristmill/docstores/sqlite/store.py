@@ -8,15 +8,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import structlog
-
 from gristmill.base.ids import digest
+from gristmill.base.logs import get_logger
 from gristmill.docstores.sqlite import check, layout, legs
 from gristmill.docstores.sqlite.room import Room
 from gristmill.ports.docstore import DocStore, Filter, Hit, Record, Space, View
 from gristmill.search.vectors import unpack
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_ROOMS = 64  # open at once
 MOST_BYTES = 1024**3  # of vectors in memory

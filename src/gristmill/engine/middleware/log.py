@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import structlog
-
 from gristmill.base.clock import Clock
+from gristmill.base.logs import get_logger
 from gristmill.engine.middleware.chain import Handler, Job, Middleware
 from gristmill.engine.outcome import Ending, Outcome
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def logging(clock: Clock) -> Middleware:

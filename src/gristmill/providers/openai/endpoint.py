@@ -11,13 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import msgspec
-import structlog
 
 from gristmill.base.clock import Clock
 from gristmill.base.errors import ModelRefused, ModelUnavailable, SettingsError
+from gristmill.base.logs import get_logger
 from gristmill.providers.openai.pacing import Breaker, Throttle, backoff, retry_after
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # What servers say of over-long input; the status differs (400, 413, 422, 500), so the words decide.
 _TOO_LONG = re.compile(
