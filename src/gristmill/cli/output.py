@@ -1,0 +1,63 @@
+"""What commands print: JSON, tables, and text from documents, which must not drive the terminal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+# Control characters (escape sequences begin with one), and marks that turn the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Text for a terminal: what could move the cursor or change colours is replaced. ``lines`` keeps line ends."""
+    text = _SURROGATES.sub("\ufffd", _CONTROL.sub("\ufffd", text))
+    return text if lines else " ".join(text.split())
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns as wide as their widest value."""
+    shown = [[printable(str(value)) for value in row] for row in rows]
+    widths = [max([len(name), *(len(row[n]) for row in shown)]) for n, name in enumerate(head)]
+    for row in [list(head), *shown]:
+        click.echo("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def when(seconds: float | None) -> str:
+    """A moment, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def pages_of(pages: Sequence[int]) -> str:
+    """Page numbers as ranges: ``p. 3-5, 9``."""
+    ranges: list[list[int]] = []
+    for page in pages:
+        if ranges and page == ranges[-1][-1] + 1:
+            ranges[-1] = [ranges[-1][0], page]
+        else:
+            ranges.append([page])
+    return "p. " + ", ".join("-".join(map(str, one)) for one in ranges) if ranges else ""

@@ -1,0 +1,100 @@
+"""``gristmill search``: a question to chunks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from typing import Any
+
+import click
+import msgspec
+
+from gristmill.base.errors import NotFound, QueryError
+from gristmill.cli.main import Face
+from gristmill.cli.output import json_option, pages_of, print_json, printable
+from gristmill.ports.catalog import Catalog
+from gristmill.search.query import SearchRequest
+from gristmill.search.service import SearchHit
+from gristmill.wiring import TENANT, opened_ports, search_service
+
+_SHOWN = 400  # characters of a hit
+
+
+@click.command("search")
+@click.argument("words", nargs=-1, required=True)
+@click.option("--dataset", "datasets", multiple=True, help="Where to search; may be repeated (default: everywhere).")
+@click.option("--top-k", default=5, show_default=True, type=click.IntRange(1, 1000), help="How many hits.")
+@click.option(
+    "--legs", default="hybrid", show_default=True, type=click.Choice(["hybrid", "terms", "vector"]), help="How to find."
+)
+@json_option
+@click.pass_obj
+def command(
+    face: Face, *, words: tuple[str, ...], datasets: tuple[str, ...], top_k: int, legs: Any, as_json: bool
+) -> int:
+    """Answer a question from the documents: by word and by meaning."""
+    with opened_ports(face.settings) as ports:
+        chosen = datasets or _all(ports.catalog)
+        _known(ports.catalog, chosen)
+        request = SearchRequest(tenant=TENANT, datasets=tuple(chosen), query=" ".join(words), top_k=top_k, legs=legs)
+        hits: list[SearchHit] = search_service(face.settings, ports).search(request)
+    if as_json:
+        print_json([_shape(hit) for hit in hits])
+    else:
+        for number, hit in enumerate(hits, 1):
+            _print(number, hit)
+        if not hits:
+            click.echo("Nothing found.")
+    return 0
+
+
+def _all(catalog: Catalog) -> list[str]:
+    """All datasets that have something in them, if they can be searched together."""
+    filled = [dataset for dataset in catalog.datasets(TENANT) if dataset.chunks]
+    if not filled:
+        raise NotFound("there is nothing to search yet: ingest some documents first (gristmill ingest PATH)")
+    if len({dataset.embedder for dataset in filled}) > 1:
+        names = ", ".join(f"{dataset.name} ({dataset.embedder})" for dataset in filled)
+        raise QueryError(f"these datasets were built with different embedders; choose with --dataset: {names}")
+    return [dataset.name for dataset in filled]
+
+
+def _known(catalog: Catalog, names: tuple[str, ...] | list[str]) -> None:
+    known = catalog.datasets(TENANT)
+    for name in names:
+        if not any(name in (dataset.name, dataset.id) for dataset in known):
+            raise NotFound(f"no dataset {name!r}; known: {', '.join(dataset.name for dataset in known) or 'none'}")
+
+
+def _shape(hit: SearchHit) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(hit)
+    for score in ("score", "term_score", "vector_score", "cosine"):
+        shown[score] = round(shown[score], 6)
+    return shown
+
+
+def _print(number: int, hit: SearchHit) -> None:
+    place = " › ".join(hit.path)
+    pages = pages_of(hit.pages)
+    head = f"{number}. {printable(hit.document)}" + (f", {pages}" if pages else "")
+    click.echo(click.style(head, bold=True) + f"   {hit.score:.2f}")
+    if place:
+        click.echo(f"   {printable(place)}")
+    width = max(40, min(shutil.get_terminal_size().columns, 120) - 3)
+    for row in textwrap.wrap(_snippet(hit), width):
+        click.echo(f"   {row}")
+    click.echo()
+
+
+def _snippet(hit: SearchHit) -> str:
+    """The part of the text with most of the words that matched, in their surroundings."""
+    text = hit.content
+    if len(text) > _SHOWN and hit.matches:
+        best = max(hit.matches, key=lambda one: sum(one[0] <= other[0] < one[0] + _SHOWN for other in hit.matches))
+        first = max(0, best[0] - _SHOWN // 4)
+        begin = first and (first + re.search(r"\s|$", text[first:]).start())  # type: ignore[union-attr]  # $ matches
+        text = ("… " if begin else "") + text[begin : begin + _SHOWN] + (" …" if begin + _SHOWN < len(text) else "")
+    elif len(text) > _SHOWN:
+        text = text[:_SHOWN] + " …"
+    return printable(text)

@@ -1,0 +1,83 @@
+"""``gristmill worker``: one process that runs tasks."""
+
+from __future__ import annotations
+
+import signal
+
+import anyio
+import click
+
+from gristmill.base.logs import setup_logs
+from gristmill.base.settings import Settings
+from gristmill.brokers import open_broker
+from gristmill.cli.main import Face
+from gristmill.engine.isolate import RunnerLimits
+from gristmill.engine.worker import Worker
+from gristmill.wiring import Services, close_ports, make_worker, open_ports, open_services
+
+
+@click.command("worker")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Tasks at a time (default: one for each core).")
+@click.option("--app", help="Tasks of your own, as module:attribute, instead of the pipeline's.")
+@click.option("--queue", "queues", multiple=True, help="Queues of --app; may be repeated (default: default).")
+@click.pass_obj
+def command(face: Face, slots: int | None, app: str | None, queues: tuple[str, ...]) -> int:
+    """Run tasks until told to stop.
+
+    SIGTERM: finish or hand back within worker.grace_seconds. SIGINT, or a second signal: hand back at once.
+    """
+    settings = face.settings
+    if not face.verbose and settings.origin("log.level") == "default":
+        setup_logs("info", format=settings.log.format)
+    if app:
+        anyio.run(_own, settings, app, list(queues) or ["default"], slots)
+    else:
+        _pipeline(settings, slots)
+    return 0
+
+
+def _pipeline(settings: Settings, slots: int | None) -> None:
+    ports = open_ports(settings)
+
+    async def work() -> None:
+        async with open_services(settings, ports) as services:
+            await _work(make_worker(services, slots=slots), settings, services)
+
+    try:
+        anyio.run(work)
+    finally:
+        close_ports(ports)
+
+
+async def _own(settings: Settings, app: str, queues: list[str], slots: int | None) -> None:
+    own = settings.worker
+    async with open_broker(settings.broker_url) as broker:
+        worker = Worker(
+            broker,
+            app,
+            queues=queues,
+            slots=slots or own.slots,
+            async_slots=own.async_slots,
+            lease=settings.engine.lease_seconds,
+            limits=RunnerLimits(own.max_jobs, own.max_age_seconds, own.max_rss, own.memory_limit, own.idle_seconds),
+        )
+        await _work(worker, settings)
+
+
+async def _work(worker: Worker, settings: Settings, services: Services | None = None) -> None:
+    async with anyio.create_task_group() as children:
+
+        async def hear() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                told = 0
+                async for number in signals:
+                    told += 1
+                    quick = told > 1 or number == signal.SIGINT
+                    worker.drain(grace=0.0 if quick else settings.worker.grace_seconds)
+
+        children.start_soon(hear)
+        if services is not None:
+            every = settings.pipeline.reconcile_seconds
+            children.start_soon(lambda: services.service.keep_reconciled(every=every, owner=worker.name))
+        await worker.run()
+        children.cancel_scope.cancel()

@@ -1,0 +1,239 @@
+"""Settings to opened objects; the only file that knows everybody."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gristmill.base.clock import SystemClock
+from gristmill.base.errors import EmbedderChanged, NotFound, SettingsError
+from gristmill.base.registry import imported
+from gristmill.base.settings import Settings
+from gristmill.base.tokens import count_tokens
+from gristmill.brokers import open_broker
+from gristmill.catalogs import CACHES, CATALOGS
+from gristmill.chunkers import CHUNKERS
+from gristmill.docstores import DOCSTORES
+from gristmill.engine.broker import Broker
+from gristmill.engine.isolate import RunnerLimits
+from gristmill.engine.task import App
+from gristmill.engine.worker import Worker
+from gristmill.parsers import PARSERS, splits
+from gristmill.pipeline.plan import QUEUE
+from gristmill.pipeline.service import IngestService
+from gristmill.pipeline.settings import IngestSettings
+from gristmill.pipeline.stages import Ports
+from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
+from gristmill.ports.catalog import Catalog, Dataset
+from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.model import Embedder
+from gristmill.ports.parser import ParseLimits
+from gristmill.providers import EMBEDDERS, default_embedder
+from gristmill.storages import STORAGES
+
+TENANT = "default"
+CHUNKS_PER_PART = 32  # of an embedder that computes for a third of a second on each
+
+_METHODS = {"auto": "naive"}  # until more methods than one can be told apart by content
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything open, for one face."""
+
+    settings: Settings
+    ports: Ports
+    broker: Broker
+    service: IngestService
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalog alone: enough to say what is there, and cheap to open."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    catalog: Any = CATALOGS.load(settings.catalog_url.partition(":")[0].partition("+")[0])
+    opened: Catalog = catalog(settings.catalog_url)
+    return opened
+
+
+def open_ports(settings: Settings, catalog: Catalog | None = None) -> Ports:
+    """The pipeline's world. Give it back with ``close_ports``."""
+    home = settings.home
+    docstore: Any = DOCSTORES.load(settings.stores.docstore)
+    cache_: Any = CACHES.load("sqlite")
+    return Ports(
+        catalog=catalog or open_catalog(settings),
+        storage=_open_storage(settings),
+        docstore=docstore(home / "kb"),
+        cache=cache_(home / "cache.db"),
+        parser=cache(lambda name: PARSERS.load(name)()),
+        chunker=cache(lambda name: CHUNKERS.load(name)()),
+        embedder=cache(lambda embedder_id: embedder_by_id(settings, embedder_id)),
+        count=count_tokens,
+        limits=ParseLimits(max_bytes=settings.pipeline.doc_maximum_size),
+        clock=SystemClock(),
+    )
+
+
+def close_ports(ports: Ports) -> None:
+    """Give up all connections."""
+    for port in (ports.cache, ports.docstore, ports.storage, ports.catalog):
+        port.close()
+
+
+@contextmanager
+def opened_ports(settings: Settings) -> Iterator[Ports]:
+    """The ports within this block."""
+    ports = open_ports(settings)
+    try:
+        yield ports
+    finally:
+        close_ports(ports)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, ports: Ports) -> AsyncIterator[Services]:
+    """Ports, broker and the service over them. The ports are the caller's to close."""
+    async with open_broker(settings.broker_url) as broker:
+        yield Services(settings, ports, broker, IngestService(ports, broker, detect=_detect, splits=splits))
+
+
+def make_worker(services: Services, *, slots: int | None = None) -> Worker:
+    """A worker for the pipeline's queue. Its runners open their own ports from the same settings."""
+    own = services.settings.worker
+    return Worker(
+        services.broker,
+        "gristmill.wiring:pipeline_app",
+        config=services.settings.plain(),
+        queues=[QUEUE],
+        slots=slots or own.slots,
+        async_slots=own.async_slots,
+        lease=services.settings.engine.lease_seconds,
+        limits=RunnerLimits(own.max_jobs, own.max_age_seconds, own.max_rss, own.memory_limit, own.idle_seconds),
+    )
+
+
+def pipeline_app(config: dict[str, Any]) -> App:
+    """The pipeline's tasks, as runners load them."""
+    settings = Settings.model_validate(config)
+    own, pipeline = settings.worker, settings.pipeline
+    app = App("pipeline")
+    register(
+        app,
+        cache(lambda: open_ports(settings)),
+        limits=TaskLimits(own.soft_time_limit, own.time_limit, own.memory_limit),
+        upkeep=Upkeep(
+            pipeline.sweep_seconds,
+            pipeline.retired_grace_seconds,
+            pipeline.keep_dead_seconds,
+            pipeline.cache_max_bytes,
+        ),
+    )
+    return app
+
+
+def search_service(settings: Settings, ports: Ports) -> Any:
+    """Search over these ports."""
+    service = imported("gristmill.search.service").SearchService
+    return service(ports.catalog, ports.docstore, lambda dataset: ports.embedder(dataset.embedder))
+
+
+def ingest_settings(settings: Settings, dataset: Dataset, method: str | None = None) -> IngestSettings:
+    """What decides the outcome of an ingestion into this dataset."""
+    own = settings.pipeline
+    chosen = _METHODS.get(method or own.method, method or own.method)
+    if chosen not in CHUNKERS.names():
+        known = ", ".join(sorted({*CHUNKERS.names(), *_METHODS}))
+        raise SettingsError(f"there is no chunk method {chosen!r} in this release; known: {known}")
+    return IngestSettings(
+        method=chosen,
+        chunk=ChunkSettings(own.chunk_token_num, own.delimiter, own.overlapped_percent),
+        embedder=dataset.embedder,
+        pages_per_part=own.pages_per_part,
+        rows_per_part=own.rows_per_part,
+    )
+
+
+def shared_out(settings: Settings, ports: Ports, wanted: IngestSettings) -> IngestSettings:
+    """The same, with its embedding shared out over runners where that pays. Asks the embedder, so not for nothing."""
+    size = settings.pipeline.chunks_per_part
+    if size is None:
+        embedder = ports.embedder(wanted.embedder)
+        size = CHUNKS_PER_PART if embedder.local and embedder.semantic else 0
+    return msgspec.structs.replace(wanted, chunks_per_part=size)
+
+
+def ensure_dataset(settings: Settings, catalog: Catalog, name: str, embedder: str | None = None) -> Dataset:
+    """The dataset of this name, made with the chosen embedder if there is none.
+
+    Raises EmbedderChanged where it was built with another embedder than the one that is asked for.
+    """
+    wanted = embedder or settings.pipeline.embedder
+    try:
+        found = catalog.dataset(TENANT, name)
+    except NotFound:
+        made = make_embedder(settings, default_embedder() if wanted == "auto" else wanted)
+        return catalog.create_dataset(TENANT, name, embedder=made.id, dim=made.dim, settings={})
+    if wanted != "auto" and provider_of(found.embedder) != wanted:
+        raise EmbedderChanged(
+            f"dataset {name!r} was built with embedder {found.embedder} and cannot take vectors of {wanted!r}: leave"
+            " --embedder and pipeline.embedder away, or ingest into a new dataset (--dataset NEW --embedder"
+            f" {wanted}), which embeds every document again"
+        )
+    return found
+
+
+def embedder_by_id(settings: Settings, embedder_id: str) -> Embedder:
+    """The embedder that a dataset was built with. Raises EmbedderChanged where the configured one differs by now."""
+    made = make_embedder(settings, provider_of(embedder_id))
+    if made.id != embedder_id:
+        raise EmbedderChanged(
+            f"the dataset was built with embedder {embedder_id}, but {made.id} is what is configured or installed: bring"
+            " the first back, or ingest the documents into a new dataset"
+        )
+    return made
+
+
+def provider_of(embedder_id: str) -> str:
+    """The provider's name: an embedder's id begins with it."""
+    for name in EMBEDDERS.names():
+        if embedder_id == name or embedder_id.startswith((f"{name}-", f"{name}:", f"{name}@")):
+            return name
+    raise SettingsError(
+        f"no provider of the embedder {embedder_id} is installed; known: {', '.join(EMBEDDERS.names())}"
+    )
+
+
+def make_embedder(settings: Settings, name: str) -> Embedder:
+    """An embedder by the name of its provider."""
+    made: Any = EMBEDDERS.load(name)
+    options: dict[str, Any] = {}
+    if settings.pipeline.embedding_batch_size:
+        options["batch"] = settings.pipeline.embedding_batch_size
+    if name == "openai":
+        endpoint = settings.embedding_endpoint
+        if not endpoint.base_url or not endpoint.model:
+            raise SettingsError("embedder openai: models.embedding needs base_url and model")
+        options |= endpoint.model_dump() | {"api_key": endpoint.api_key.get_secret_value()}
+    embedder: Embedder = made(**options)
+    return embedder
+
+
+def _open_storage(settings: Settings) -> Any:
+    made: Any = STORAGES.load(settings.stores.storage)
+    if settings.stores.storage == "files":
+        return made(settings.home / "blobs", durable=settings.stores.durable)
+    return made()
+
+
+def _detect(path: Path) -> str:
+    """Which parser reads this file. Imported late: who has nothing new to ingest needs no detection."""
+    detect: Callable[[str, io.BufferedReader], str] = imported("gristmill.parsers.detect").detect
+    with path.open("rb") as stream:
+        return detect(path.name, stream)
