@@ -170,7 +170,9 @@ class IngestService:
     def _again(self, document: Document, settings: IngestSettings) -> Submission:
         ports = self._ports
         if not document.format:
-            raise Conflict(f"{document.name} was never read as a document, so nothing of it is stored: ingest its file again")
+            raise Conflict(
+                f"{document.name} was never read as a document, so nothing of it is stored: ingest its file again"
+            )
         return ports.catalog.submit(
             ports.catalog.dataset(document.tenant, document.dataset_id),
             NewDocument(document.source, document.name, document.digest, document.size, document.format),

@@ -60,7 +60,8 @@ def load_settings(
         _merge(tree, _read(path, environ))
     _merge(tree, _environment(environ))
     place = home or Path(environ.get(f"{PREFIX}HOME") or Path.home() / ".local" / "share" / "gristmill")
-    tree["home"] = _Value(str(place.expanduser().absolute()), "--home" if home else f"environment {PREFIX}HOME")
+    origin = "--home" if home else f"environment {PREFIX}HOME" if environ.get(f"{PREFIX}HOME") else "default"
+    tree["home"] = _Value(str(place.expanduser().absolute()), origin)
     ignored = [name for name in tree if name in FOREIGN]
     for name in ignored:
         del tree[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -113,7 +114,8 @@ def _words(raw: Any, count: int, height: float) -> Iterator[Word]:
                 yield word
             word = None
             continue
-        if not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
+        turned = abs(math.sin(pdfium.FPDFText_GetCharAngle(raw, number))) > 0.5  # written up or down a margin
+        if turned or not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
             continue
         x0, y0, x1, y1 = left.value, height - top.value, right.value, height - bottom.value
         glyph = text[number] if number < len(text) else chr(code)

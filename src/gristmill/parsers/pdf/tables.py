@@ -23,6 +23,9 @@ _THIN = 0.35  # of the text's height: columns closer than this are one
 _CROSSED = 0.08  # the share of rows that may reach over a gap between columns (titles that span them)
 _FULL = 0.35  # the share of the grid that must be filled
 _WORDY = 5.5  # words in a cell, on average, from which few columns are prose
+_FEW_WORDS = 2.5  # words in a cell, on average, below which it is never prose
+_MOST_TEXT_COLUMNS = 4
+_EDGE_TO_EDGE = 0.75  # the part of a column's width that a line of running text takes
 _DIGIT = re.compile(r"\d")
 
 
@@ -165,10 +168,25 @@ def _grid(run: Sequence[_Row], columns: Sequence[tuple[float, float]], height: f
     filled = sum(len(row.cells) for row in rows) / (len(rows) * len(columns))
     wordy = statistics.mean(len(text.split()) if not _is_cjk(text) else len(text) / 2 for text in texts)
     numeric = sum(bool(_DIGIT.search(text)) for text in texts) / len(texts)
-    if filled < _FULL or (len(columns) <= 3 and wordy > _WORDY and numeric < 0.5):
+    if filled < _FULL or (numeric < 0.5 and _is_prose(run, columns, wordy)):
         return []
     merged = _unwrapped(rows, len(columns), height)
     return merged if len(merged) >= 2 else []
+
+
+def _is_prose(run: Sequence[_Row], columns: Sequence[tuple[float, float]], wordy: float) -> bool:
+    """Whether these are columns of running text: few, with many words, or with lines that reach from edge to edge."""
+    if len(columns) > _MOST_TEXT_COLUMNS or wordy < _FEW_WORDS:
+        return False
+    if len(columns) <= 3 and wordy > _WORDY:
+        return True
+    widths: list[list[float]] = [[] for _ in columns]
+    for row in run:
+        for one in row.segments:
+            for n, (x0, x1) in enumerate(columns):
+                if x0 - 1 <= one.x0 and one.x1 <= x1 + 1:
+                    widths[n].append((one.x1 - one.x0) / max(x1 - x0, 1.0))
+    return all(found and statistics.median(found) > _EDGE_TO_EDGE for found in widths)
 
 
 def _columns(rows: Sequence[_Row], height: float) -> list[tuple[float, float]]:
