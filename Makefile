@@ -1,0 +1,74 @@
+# The two lines that matter to newcomers: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_HOME := .demo-home
+DEMO := $(BIN)/gristmill --home $(DEMO_HOME)
+CORPORA ?= ../shared/corpora
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lint types imports docs bench fault clean
+
+help:
+	@echo "make demo    set up, ingest the example documents, ask two questions"
+	@echo "make test    set up, run the tests"
+	@echo "make check   format, lint, types, import contracts, tests, docs"
+	@echo "make fault   200 rounds of kill -9 (long);  make bench   measurements (long)"
+	@echo "make clean   remove what these made"
+
+# What a user installs; enough for the demo.
+$(VENV)/user: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
+	@touch $@
+
+# Everything for development on top.
+$(VENV)/developer: $(VENV)/user
+	@echo "installing the tools for development ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
+	@touch $@
+
+setup: $(VENV)/developer
+
+demo: $(VENV)/user
+	$(DEMO) ingest examples/corpus --dataset demo
+	@echo
+	$(DEMO) search "What happens to a task when its worker is killed?" --dataset demo --top-k 2
+	@echo
+	$(DEMO) search "文档更新时，读者会看到什么？" --dataset demo --top-k 2
+
+test: setup
+	$(BIN)/python -m pytest -n 2 -m "not fault" $(ARGS)
+
+check: format lint types imports test docs
+
+format: setup
+	$(BIN)/ruff format --check src tests bench examples
+
+lint: setup
+	$(BIN)/ruff check src tests bench examples
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+bench: setup
+	$(BIN)/python bench/ingest.py --output bench/results/ingest.json
+	$(BIN)/python bench/limits.py --output bench/results/limits.json
+	$(BIN)/python bench/retrieval.py $(CORPORA)/retrieval --output bench/results/retrieval.json
+
+fault: setup
+	$(BIN)/python -m pytest -m fault --timeout 7200 tests/fault $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(DEMO_HOME) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
