@@ -87,7 +87,18 @@ def one_round(folder: Path) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         home = str(Path(scratch) / "home")
         loop = measured([sys.executable, __file__, "--plain", str(folder), str(Path(scratch) / "plain")])
-        command = [sys.executable, "-m", "gristmill", "--home", home, "ingest", str(folder), "--embedder", "lexical", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "gristmill",
+            "--home",
+            home,
+            "ingest",
+            str(folder),
+            "--embedder",
+            "lexical",
+            "--json",
+        ]
         return {"loop": loop, "first": measured(command), "again": measured(command)}
 
 

@@ -42,7 +42,17 @@ def ingest(folder: Path, name: str, home: Path, embedder: str) -> dict[str, str]
         names[path.name] = document["doc_id"]
         if not path.exists():
             path.write_text(document["text"], encoding="utf-8")
-    command = [sys.executable, "-m", "gristmill", "--home", str(home), "ingest", str(texts), "--dataset", f"{name}-{embedder}"]
+    command = [
+        sys.executable,
+        "-m",
+        "gristmill",
+        "--home",
+        str(home),
+        "ingest",
+        str(texts),
+        "--dataset",
+        f"{name}-{embedder}",
+    ]
     subprocess.run([*command, "--embedder", embedder, "--json"], check=True, stdout=subprocess.DEVNULL)
     return names
 
@@ -67,9 +77,7 @@ def run_set(folder: Path, name: str, home: Path, embedder: str, evaluate: Any) -
         }
         for legs in LEGS:
             began = time.perf_counter()
-            found = [
-                {"qid": one["qid"], "ranked": ranked(service, dataset.name, one["text"], legs)} for one in queries
-            ]
+            found = [{"qid": one["qid"], "ranked": ranked(service, dataset.name, one["text"], legs)} for one in queries]
             seconds = time.perf_counter() - began
             scores = evaluate(str(folder), [dict(one) for one in chunks], found)
             result[legs] = {**scores, "ms_per_query": round(1000 * seconds / len(queries), 1)}
@@ -91,7 +99,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     spec = importlib.util.spec_from_file_location("evaluate", args.folder / "evaluate.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     home = args.home or Path(tempfile.mkdtemp(prefix="gristmill-retrieval-"))

@@ -69,7 +69,9 @@ def make_pdf(name: str, to: Path, font: str = "Helvetica") -> None:
     for piece in pieces(name):
         if piece.rows:
             table = Table([[Paragraph(html.escape(cell), body) for cell in row] for row in piece.rows])
-            table.setStyle(TableStyle([("GRID", (0, 0), (-1, -1), 0.5, "#888888"), ("VALIGN", (0, 0), (-1, -1), "TOP")]))
+            table.setStyle(
+                TableStyle([("GRID", (0, 0), (-1, -1), 0.5, "#888888"), ("VALIGN", (0, 0), (-1, -1), "TOP")])
+            )
             story += [table, Spacer(1, 4 * mm)]
         else:
             story.append(Paragraph(html.escape(piece.text), heads[piece.level - 1] if piece.level else body))
@@ -108,11 +110,10 @@ def make_pptx(name: str, to: Path) -> None:
             for r, row in enumerate(piece.rows):
                 for c, cell in enumerate(row):
                     table.cell(r, c).text = cell
+        elif frame.text:
+            frame.add_paragraph().text = piece.text
         else:
-            if frame.text:
-                frame.add_paragraph().text = piece.text
-            else:
-                frame.text = piece.text
+            frame.text = piece.text
     show.save(str(to))
 
 

@@ -27,6 +27,7 @@ def a_run(*, planned: bool = True, parts: int = 1) -> Run:
         parts=parts,
         parts_done=0,
         progress=0.0,
+        chunks=0,
         created=0.0,
     )
 

@@ -11,7 +11,7 @@ BROKERS: Registry[Broker] = Registry(
     group="gristmill.brokers",
     builtin={
         "memory": "gristmill.brokers.memory:MemoryBroker",
-        "sql": "gristmill.brokers.sql:SqlBroker",
+        "sql": "gristmill.brokers.sql.broker:SqlBroker",
     },
 )
 

@@ -6,5 +6,5 @@ from gristmill.base.registry import Registry
 from gristmill.ports.cache import StageCache
 from gristmill.ports.catalog import Catalog
 
-CATALOGS: Registry[Catalog] = Registry("gristmill.catalogs", {"sqlite": "gristmill.catalogs.sql:SqlCatalog"})
+CATALOGS: Registry[Catalog] = Registry("gristmill.catalogs", {"sqlite": "gristmill.catalogs.sql.catalog:SqlCatalog"})
 CACHES: Registry[StageCache] = Registry("gristmill.caches", {"sqlite": "gristmill.catalogs.cache:SqlCache"})

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from gristmill.catalogs.schema import dataset, document, operation, part, run
+from gristmill.catalogs.sql.schema import dataset, document, operation, part, run
 from gristmill.ports.catalog import Dataset, Document, Failure, Operation, Part, Run, RunState
 
 _failure = msgspec.json.Decoder(Failure)

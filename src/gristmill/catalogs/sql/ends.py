@@ -8,8 +8,8 @@ import msgspec
 import sqlalchemy as sa
 
 from gristmill.base.errors import Conflict, GenerationClosed, NotFound
-from gristmill.catalogs.rows import pack_failure, parts_of, run_of
-from gristmill.catalogs.schema import document, generation, operation, part, run
+from gristmill.catalogs.sql.rows import pack_failure, parts_of, run_of
+from gristmill.catalogs.sql.schema import document, generation, operation, part, run
 from gristmill.ports.catalog import Failure, GenState, Part, Run, RunState
 
 KEPT_OPERATIONS = 1000  # of each dataset

@@ -18,8 +18,8 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import BrokerUnavailable
-from gristmill.brokers import steps, tables
-from gristmill.brokers.dialect import dialect_for
+from gristmill.brokers.sql import steps, tables
+from gristmill.brokers.sql.dialect import dialect_for
 from gristmill.engine.broker import Broker, QueueDepth
 from gristmill.engine.message import End, Heartbeat, Lease, Message, Notice, Progress, Release, TaskRecord
 from gristmill.engine.state import TaskState

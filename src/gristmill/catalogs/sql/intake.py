@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from gristmill.base.errors import NotFound
 from gristmill.base.ids import digest
-from gristmill.catalogs.ends import end_run
-from gristmill.catalogs.rows import DOCUMENTS, run_of, to_document
-from gristmill.catalogs.schema import dataset, document, generation, part, run, run_log, seen_file
+from gristmill.catalogs.sql.ends import end_run
+from gristmill.catalogs.sql.rows import DOCUMENTS, run_of, to_document
+from gristmill.catalogs.sql.schema import dataset, document, generation, part, run, run_log, seen_file
 from gristmill.ports.catalog import (
     Dataset,
     Document,

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import Conflict, NotFound, StoreUnavailable
 from gristmill.base.ids import new_id
-from gristmill.catalogs import ends, intake
-from gristmill.catalogs.checks import check
-from gristmill.catalogs.dialect import dialect_for
-from gristmill.catalogs.rows import (
+from gristmill.catalogs.sql import ends, intake
+from gristmill.catalogs.sql.checks import check
+from gristmill.catalogs.sql.dialect import dialect_for
+from gristmill.catalogs.sql.rows import (
     DATASETS,
     DOCUMENTS,
     operations_of,
@@ -25,7 +25,7 @@ from gristmill.catalogs.rows import (
     to_operation,
     to_run,
 )
-from gristmill.catalogs.schema import dataset, document, generation, run, run_log, seen_file
+from gristmill.catalogs.sql.schema import dataset, document, generation, run, run_log, seen_file
 from gristmill.ports.catalog import (
     Catalog,
     Dataset,

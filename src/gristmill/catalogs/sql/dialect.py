@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite as sqlite_sql
 
 from gristmill.base import sqlite
 from gristmill.base.errors import SettingsError, StoreUnavailable
-from gristmill.catalogs.schema import HEAD
+from gristmill.catalogs.sql.schema import HEAD
 
 
 class SqliteDialect:
@@ -55,7 +55,7 @@ class SqliteDialect:
                     " install that release"
                 )
             if found != HEAD:
-                import_module("gristmill.catalogs.upgrade").upgrade(connection)
+                import_module("gristmill.catalogs.sql.upgrade").upgrade(connection)
 
     def upsert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> sa.Executable:
         """Insert the rows, or overwrite those whose primary key is there."""

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from gristmill.base.ids import new_id
-from gristmill.brokers.tables import history, lane, notice, pack, record, task
+from gristmill.brokers.sql.tables import history, lane, notice, pack, record, task
 from gristmill.engine.message import (
     End,
     ErrorRecord,

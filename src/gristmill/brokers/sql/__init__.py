@@ -1,0 +1,1 @@
+"""The broker in a SQL database: SQLite in this release, written so that others are dialects."""
