@@ -17,24 +17,22 @@ MAX_QUERY = 32_000  # characters
 MAX_TERMS = 256  # the first different words of a question that are looked up; the vector knows the rest
 MAX_TOP_K = 1_000
 DEPTH = 64  # candidates of each leg
-# The vectors' part in a hybrid score where the request does not say. Between 0.3 and 0.7 the retrieval benchmark hardly
-# cares; in the middle both legs beat either alone on every set.
-SEMANTIC_WEIGHT = 0.5
-LEXICAL_WEIGHT = 0.3  # hashed words repeat what the word leg knows better
+# The vectors' part in a hybrid score where the request does not say: the source's vector_similarity_weight. On each set of
+# the retrieval benchmark both legs together beat either alone with it.
+VECTOR_WEIGHT = 0.3
 
 
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A search in datasets of one tenant (names or ids; all of them built with one embedder).
 
-    ``vector_weight``: what part of a hybrid score comes from the vector leg, 0..1; None: the default that suits the
-    embedder. ``threshold``: hits below this score (0..1, relative to the best of this search) are left out.
+    ``vector_weight``: what part of a hybrid score comes from the vector leg, 0..1. ``threshold``: hits below this score (0..1, relative to the best of this search) are left out.
     """
 
     tenant: str
     datasets: tuple[str, ...]
     query: str
     top_k: int = 5
-    vector_weight: float | None = None
+    vector_weight: float = VECTOR_WEIGHT
     threshold: float = 0.0
     where: Filter = Filter()
     highlight: bool = True
@@ -65,7 +63,7 @@ def _check(request: SearchRequest) -> None:
         raise QueryError("the search names no dataset")
     if not 1 <= request.top_k <= MAX_TOP_K:
         raise QueryError(f"top_k is {request.top_k}; it must be 1 to {MAX_TOP_K}")
-    if request.vector_weight is not None and not 0 <= request.vector_weight <= 1:
+    if not 0 <= request.vector_weight <= 1:
         raise QueryError(f"vector_weight is {request.vector_weight}; it must be 0 to 1")
     if not 0 <= request.threshold <= 1:
         raise QueryError(f"threshold is {request.threshold}; it must be 0 to 1")

@@ -19,7 +19,7 @@ from gristmill.ports.document import Box
 from gristmill.ports.model import Embedder
 from gristmill.search.fuse import Fused, floor_of, fuse
 from gristmill.search.highlight import Span, mark, matches
-from gristmill.search.query import LEXICAL_WEIGHT, SEMANTIC_WEIGHT, Query, SearchRequest, understand
+from gristmill.search.query import Query, SearchRequest, understand
 
 log = get_logger(__name__)
 
@@ -112,7 +112,7 @@ class SearchService:
         rooms = self._rooms(request)
         embedder = None if request.legs == "terms" else self._embedder(rooms)
         found = self._find(rooms, request, query, self._vector(embedder, query.text) if embedder else None)
-        order = fuse(found.terms, found.cosines, floor=found.floor, weight=_weight(request, embedder))
+        order = fuse(found.terms, found.cosines, floor=found.floor, weight=_weight(request))
         hits = self._hits(rooms, [one for one in order if one.score >= request.threshold], request, query)
         seconds = self._clock.monotonic() - began
         log.debug("searched", legs=request.legs, candidates=len(order), hits=len(hits), seconds=round(seconds, 4))
@@ -196,12 +196,9 @@ class SearchService:
         ]
 
 
-def _weight(request: SearchRequest, embedder: Embedder | None) -> float:
-    if request.legs != "hybrid" or embedder is None:
-        return 1.0 if request.legs == "vector" else 0.0
-    if request.vector_weight is not None:
-        return request.vector_weight
-    return SEMANTIC_WEIGHT if embedder.semantic else LEXICAL_WEIGHT
+def _weight(request: SearchRequest) -> float:
+    """The vectors' part in the score."""
+    return {"terms": 0.0, "vector": 1.0}.get(request.legs, request.vector_weight)
 
 
 def _hit(dataset: Dataset, record: Record, one: Fused[Key], request: SearchRequest, query: Query) -> SearchHit:
