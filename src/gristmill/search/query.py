@@ -25,7 +25,8 @@ VECTOR_WEIGHT = 0.3
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A search in datasets of one tenant (names or ids; all of them built with one embedder).
 
-    ``vector_weight``: what part of a hybrid score comes from the vector leg, 0..1. ``threshold``: hits below this score (0..1, relative to the best of this search) are left out.
+    ``vector_weight``: what part of a hybrid score comes from the vector leg, 0..1. ``threshold``: hits below this score
+    (0..1, relative to the best of this search) are left out.
     """
 
     tenant: str
