@@ -9,38 +9,33 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Self
 
 import anyio
-from anyio import to_thread
+import msgspec
 from anyio.abc import TaskGroup
 
 from gristmill.base.errors import (
     BrokerUnavailable,
-    EngineError,
     GristmillError,
     LoopBlocked,
     MemoryLimitExceeded,
-    RunnerCrashed,
 )
 from gristmill.base.logs import get_logger
 from gristmill.engine.async_runner import STEP_TABLE
+from gristmill.engine.children import Attempt, Nursery, Runner
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit
 from gristmill.engine.sync_runner import STOP
 from gristmill.engine.task import Periodic, Policy
-from gristmill.engine.wire import Answer, Ask, Beat, Boot, Booted, Channel, Died, Done, Fork, Forked, Frame, Said, Work
+from gristmill.engine.wire import Answer, Ask, Beat, Boot, Channel, Done, Fork, Frame, Said, Unfit, Work
 from gristmill.engine.wire import Stop as StopFrame
 
 log = get_logger(__name__)
@@ -50,8 +45,6 @@ WATCH = 0.05  # seconds between looks at busy runners
 DEAF = 0.36  # seconds without a sign of an async runner's loop, after which it is looked at
 BURNED = 0.2  # seconds of processor time used meanwhile: it does run, but not its loop
 DEAF_ANYWAY = 5.0  # seconds after which a silent loop is given up even if it burned nothing
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 Publish = Callable[[Sequence[Message]], Coroutine[Any, Any, list[bool]]]
 Say = Callable[[Said], None]
@@ -68,84 +61,6 @@ class RunnerLimits:
     idle: float = 10.0
 
 
-@dataclass
-class _Job:
-    work: Work
-    policy: Policy
-    runner: _Runner
-    base: int = 0  # resident bytes of the runner before the task
-    over: anyio.Event = field(default_factory=anyio.Event)
-    outcome: Outcome | None = None
-    verdict: Outcome | None = None  # what it came to if its runner dies now
-
-    def end(self, outcome: Outcome | None) -> None:
-        if not self.over.is_set():
-            self.outcome = outcome
-            self.over.set()
-
-
-class _Runner:
-    """A child process that runs bodies."""
-
-    def __init__(self, number: int, is_async: bool, channel: Channel, table: mmap.mmap) -> None:
-        self.number = number
-        self.is_async = is_async
-        self.channel = channel
-        self.table = table
-        self.born = self.beaten = time.monotonic()
-        self.burned = 0.0  # processor time at the last beat
-        self.jobs: dict[str, _Job] = {}
-        self.count = 0
-        self.rss = 0
-        self.pid = 0
-        self.known = anyio.Event()
-        self.gone = anyio.Event()
-        self.killed = False
-
-    async def kill(self) -> None:
-        """End the process now; returns when it is gone."""
-        self.killed = True
-        await self.known.wait()
-        if not self.gone.is_set():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-        await self.gone.wait()
-
-    def died(self, status: int | None) -> None:
-        """The process is gone: every task of it gets its outcome, or None where another one was to blame."""
-        self.known.set()
-        self.gone.set()
-        culprit = self.stepping()
-        judged = any(job.verdict for job in self.jobs.values())
-        for job in list(self.jobs.values()):
-            if job.verdict is not None:
-                job.end(job.verdict)
-            elif judged or (culprit is not None and culprit is not job):
-                job.end(None)
-            else:
-                job.end(ended(RunnerCrashed(_how(status)), attempt=job.work.attempt))
-
-    def stepping(self) -> _Job | None:
-        """The task of an async runner whose step runs now."""
-        slot = int.from_bytes(self.table[:], sys.byteorder)
-        return next((job for job in self.jobs.values() if job.work.slot == slot and slot), None)
-
-    def processor_time(self) -> float:
-        """Seconds of processor time used so far (0 where the system does not tell)."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    def resident(self) -> int:
-        """Resident bytes now (0 where the system does not tell)."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
-        except OSError:
-            return 0
-
-
 class Pool:
     """Runs tasks in runners. ``policies`` and ``periodics`` are the app's, known once it has been entered."""
 
@@ -159,12 +74,12 @@ class Pool:
         self._limits = limits
         self._say = say
         self._publish = publish
-        self._nursery: _Nursery | None = None
+        self._nursery: Nursery | None = None
         self._booting = anyio.Lock()
-        self._idle: list[_Runner] = []
-        self._shared: _Runner | None = None  # the async runner that takes new tasks
+        self._idle: list[Runner] = []
+        self._shared: Runner | None = None  # the async runner that takes new tasks
         self._sharing = anyio.Lock()
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Attempt] = {}
         self._numbers = itertools.count(1)
         self._slots = itertools.cycle(range(1, 2**31))
         self._busy = anyio.Event()
@@ -208,7 +123,9 @@ class Pool:
     async def _attempt(self, message: Message, attempt: int, policy: Policy) -> Outcome | None:
         runner = await (self._take_shared() if policy.is_async else self._take())
         memory = policy.memory_limit if policy.memory_limit is not None else self._limits.memory_limit
-        job = _Job(Work(message, attempt, next(self._slots), memory), policy, runner, runner.resident() or runner.rss)
+        job = Attempt(
+            Work(message, attempt, next(self._slots), memory), policy, runner, runner.resident() or runner.rss
+        )
         if not runner.jobs:
             runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
         runner.jobs[message.id] = self._jobs[message.id] = job
@@ -228,7 +145,7 @@ class Pool:
             self._give_back(runner)
         return job.outcome
 
-    async def _stop(self, job: _Job, reason: str) -> None:
+    async def _stop(self, job: Attempt, reason: str) -> None:
         runner = job.runner
         await runner.known.wait()
         if job.over.is_set() or runner.gone.is_set():
@@ -244,7 +161,7 @@ class Pool:
         if not job.over.is_set():
             await self._force(job, stopped(reason))
 
-    async def _force(self, job: _Job, verdict: Outcome) -> None:
+    async def _force(self, job: Attempt, verdict: Outcome) -> None:
         """End the task's process; the task comes to ``verdict``. An async body may first clean up."""
         job.verdict = verdict
         if job.runner.is_async and verdict.error is not None and job.runner.stepping() is not job:
@@ -257,14 +174,14 @@ class Pool:
             await job.runner.kill()
         await job.over.wait()
 
-    async def _take(self) -> _Runner:
+    async def _take(self) -> Runner:
         while self._idle:
             runner = self._idle.pop()
             if not runner.gone.is_set() and not runner.killed:
                 return runner
         return await self._fork(is_async=False)
 
-    async def _take_shared(self) -> _Runner:
+    async def _take_shared(self) -> Runner:
         async with self._sharing:
             runner = self._shared
             if runner is None or runner.gone.is_set() or runner.killed or self._worn(runner):
@@ -274,13 +191,13 @@ class Pool:
             runner.count += 1
             return runner
 
-    async def _fork(self, *, is_async: bool) -> _Runner:
+    async def _fork(self, *, is_async: bool) -> Runner:
         nursery = await self._ready_nursery()
         ours, theirs = socket.socketpair()
         with tempfile.TemporaryFile() as steps, theirs:
             steps.truncate(STEP_TABLE)
             table = mmap.mmap(steps.fileno(), STEP_TABLE)
-            runner = _Runner(next(self._numbers), is_async, Channel(ours), table)
+            runner = Runner(next(self._numbers), is_async, Channel(ours), table)
             nursery.runners[runner.number] = runner
             try:
                 await nursery.channel.send(Fork(runner.number, is_async), [theirs.fileno(), steps.fileno()])
@@ -289,7 +206,7 @@ class Pool:
         self._children.start_soon(self._listen, runner)
         return runner
 
-    def _give_back(self, runner: _Runner) -> None:
+    def _give_back(self, runner: Runner) -> None:
         if runner.is_async:
             if runner is not self._shared and not runner.jobs:
                 runner.channel.hang_up()
@@ -302,20 +219,24 @@ class Pool:
         else:
             self._idle.append(runner)
 
-    def _worn(self, runner: _Runner) -> bool:
+    def _worn(self, runner: Runner) -> bool:
         limits = self._limits
         too_large = limits.max_rss is not None and runner.rss > limits.max_rss
         return too_large or runner.count >= limits.max_jobs or time.monotonic() - runner.born > limits.max_age
 
-    async def _listen(self, runner: _Runner) -> None:
+    async def _listen(self, runner: Runner) -> None:
         try:
             while frames := await runner.channel.receive():
                 for frame in frames:
                     self._hear(runner, frame)
+        except msgspec.DecodeError:
+            log.warning("a runner talked nonsense and was ended", pid=runner.pid)
         finally:
             runner.channel.close()
+        if runner.jobs:  # a body has closed or spoilt the socket: no word of it would come through any more
+            await runner.kill()
 
-    def _hear(self, runner: _Runner, frame: Frame) -> None:
+    def _hear(self, runner: Runner, frame: Frame) -> None:
         if isinstance(frame, Done):
             runner.rss = frame.rss
             job = runner.jobs.get(frame.id)
@@ -326,10 +247,12 @@ class Pool:
             self._say(frame)
         elif isinstance(frame, Beat):
             runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
+        elif isinstance(frame, Unfit):
+            runner.unfit = frame.error
         elif isinstance(frame, Ask):
             self._children.start_soon(self._answer, runner, frame)
 
-    async def _answer(self, runner: _Runner, ask: Ask) -> None:
+    async def _answer(self, runner: Runner, ask: Ask) -> None:
         try:
             answer = Answer(ask.number, await self._publish(ask.messages))
         except BrokerUnavailable as exc:
@@ -356,7 +279,7 @@ class Pool:
             if blamed is not None and blamed[0].verdict is None:
                 self._children.start_soon(self._force, blamed[0], ended(blamed[1], attempt=blamed[0].work.attempt))
 
-    def _deaf(self, runner: _Runner) -> tuple[_Job, GristmillError] | None:
+    def _deaf(self, runner: Runner) -> tuple[Attempt, GristmillError] | None:
         """The task that keeps an async runner's loop from turning, where no signal helped."""
         silent = time.monotonic() - runner.beaten
         if silent < DEAF or not runner.pid:
@@ -366,7 +289,7 @@ class Pool:
             return None
         return job, LoopBlocked(f"the body kept its event loop from answering for {silent:.1f} s and was ended")
 
-    def _bloated(self, runner: _Runner) -> tuple[_Job, GristmillError] | None:
+    def _bloated(self, runner: Runner) -> tuple[Attempt, GristmillError] | None:
         for job in runner.jobs.values():
             limit = job.work.memory_limit
             if limit is not None and runner.pid and runner.resident() > limit + (job.base or limit):
@@ -382,95 +305,15 @@ class Pool:
             self._shared = None
             await nursery.close()
 
-    async def _ready_nursery(self) -> _Nursery:
+    async def _ready_nursery(self) -> Nursery:
         async with self._booting:
             if self._nursery is None or self._nursery.over.is_set():
                 self._idle.clear()
                 self._shared = None
-                nursery = _Nursery()
+                nursery = Nursery()
                 self._children.start_soon(nursery.listen)
                 booted = await nursery.boot(self._boot)
                 self.policies = {policy.name: policy for policy in booted.policies}
                 self.periodics = booted.periodics
                 self._nursery = nursery
             return self._nursery
-
-
-class _Nursery:
-    """The process that forks runners, seen from the worker."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # On the loop's own thread: the kernel ends the child when the thread that made it is gone.
-            self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
-                [sys.executable, "-m", "gristmill.engine.nursery", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self.channel = Channel(ours)
-        self.runners: dict[int, _Runner] = {}
-        self.over = anyio.Event()
-        self._booted = anyio.Event()
-        self._answer = Booted(error="its process ended while it was starting")
-
-    async def boot(self, boot: Boot) -> Booted:
-        """Have it import the app. Raises EngineError where that fails."""
-        with suppress(ConnectionError):
-            await self.channel.send(boot)
-        await self._booted.wait()
-        if self._answer.error:
-            await self.close()
-            raise EngineError(f"the app {boot.app!r} cannot be loaded: {self._answer.error}")
-        return self._answer
-
-    async def listen(self) -> None:
-        try:
-            while frames := await self.channel.receive():
-                for frame in frames:
-                    self._hear(frame)
-        finally:
-            self._end()
-            self.channel.close()
-
-    def _hear(self, frame: Frame) -> None:
-        if isinstance(frame, Booted):
-            self._answer = frame
-            self._booted.set()
-        elif isinstance(frame, Forked) and frame.number in self.runners:
-            self.runners[frame.number].pid = frame.pid
-            self.runners[frame.number].known.set()
-        elif isinstance(frame, Died) and frame.number in self.runners:
-            runner = self.runners.pop(frame.number)
-            runner.died(frame.status)
-            if not runner.killed and not os.WIFEXITED(frame.status):
-                log.warning("a runner died", pid=runner.pid, how=_how(frame.status))
-
-    def _end(self) -> None:
-        self.over.set()
-        self._booted.set()
-        for runner in self.runners.values():
-            runner.died(None)
-        self.runners.clear()
-
-    async def close(self) -> None:
-        """End it, and with it its runners; returns when it is gone."""
-        self.channel.hang_up()
-        await to_thread.run_sync(self._wait)
-        self._end()
-
-    def _wait(self) -> None:
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def _how(status: int | None) -> str:
-    if status is None:
-        return "the process that ran the task died together with its parent"
-    if os.WIFSIGNALED(status):
-        return f"the process that ran the task died of signal {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"the process that ran the task ended with exit code {os.waitstatus_to_exitcode(status)}"

@@ -15,12 +15,14 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gristmill.base.errors import EngineError
 from gristmill.engine import async_runner, sync_runner
+from gristmill.engine.outcome import clean
 from gristmill.engine.task import App
-from gristmill.engine.wire import Boot, Booted, Died, Fork, Forked, Unpacker, pack
+from gristmill.engine.wire import Boot, Booted, Died, Fork, Forked, Unfit, Unpacker, pack
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 MAX_FDS = 2
@@ -40,6 +42,7 @@ def main() -> None:
     """Serve the worker at the other end of the socket whose number is the first argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the worker's business
     die_with_parent()
+    os.dup2(2, 1)  # what bodies print is talk; the standard output is the worker's
     control = socket.socket(fileno=int(sys.argv[1]))
     boot = _first_frame(control)
     if boot is None:
@@ -47,7 +50,7 @@ def main() -> None:
     try:
         app = load(boot.app, boot.config)
     except Exception as exc:  # noqa: BLE001  whatever an app's import raises is told, and is the end
-        control.sendall(pack(Booted(error=f"{type(exc).__name__}: {exc}\n{traceback.format_exc(limit=-8)}")))
+        control.sendall(pack(Booted(error=clean(f"{type(exc).__name__}: {exc}\n{traceback.format_exc(limit=-8)}"))))
         return
     control.sendall(pack(Booted(app.policies(), app.periodics)))
     _Nursery(control, app).serve()
@@ -107,6 +110,8 @@ class _Nursery:
         pid = os.fork()
         if pid == 0:
             self._become_runner(frame, mine, parent)
+        with suppress(OSError):  # the child does it, too: neither waits for the other
+            os.setpgid(pid, pid)
         for fd in mine:
             os.close(fd)
         self._numbers[pid] = frame.number
@@ -117,15 +122,16 @@ class _Nursery:
         code = 1
         try:
             die_with_parent()
+            os.setpgid(0, 0)  # what a body starts is in its runner's group, and goes with it
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()
             if os.getppid() == parent:
                 serve: Callable[[App, socket.socket, int], None]
                 serve = async_runner.serve if frame.is_async else sync_runner.serve
-                for hook in self._app.runner_hooks:
-                    hook()
-                serve(self._app, socket.socket(fileno=fds[0]), fds[1])
+                sock = socket.socket(fileno=fds[0])
+                self._prepare(sock)
+                serve(self._app, sock, fds[1])
             code = 0
         except BaseException:  # noqa: BLE001  the last stop before the process ends
             traceback.print_exc()
@@ -133,11 +139,22 @@ class _Nursery:
             sys.stderr.flush()
             os._exit(code)
 
+    def _prepare(self, sock: socket.socket) -> None:
+        try:
+            for hook in self._app.runner_hooks:
+                hook()
+        except Exception as exc:
+            sock.sendall(pack(Unfit(f"the runner could not start: {type(exc).__name__}: {clean(str(exc))}")))
+            raise
+
     def _reap(self) -> None:
         while self._numbers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
                 return
+            with suppress(OSError):  # before its number is free for others: what its body left running
+                os.killpg(found.si_pid, signal.SIGKILL)
+            pid, status = os.waitpid(found.si_pid, 0)
             if pid in self._numbers:
                 self._tell(Died(self._numbers.pop(pid), status))
 

@@ -39,17 +39,22 @@ def success(value: Any) -> Outcome:
     return Outcome(Ending.OK, result=None if value is None else msgspec.json.encode(value))
 
 
-def failure(exc: Exception, *, stage: str = "", attempt: int = 0) -> Outcome:
-    """The body raised. Errors of Gristmill say themselves whether repeating helps; of others we assume it."""
+def failure(exc: BaseException, *, stage: str = "", attempt: int = 0) -> Outcome:
+    """The body raised. Errors of Gristmill say themselves whether repeating helps; of others we assume it.
+
+    A group of one is that one: how the body's task group wraps it is no news.
+    """
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
     if isinstance(exc, MemoryError):
         exc = MemoryLimitExceeded("the task used more memory than its memory limit allows")
     known = isinstance(exc, GristmillError)
     return Outcome(
         Ending.ERROR,
         error=ErrorRecord(
-            type(exc).__name__,
-            str(exc),
-            stage=stage,
+            clean(type(exc).__name__),
+            _words(exc),
+            stage=clean(stage),
             attempt=attempt,
             traceback=_short(exc),
             limit=type(exc).__name__ if isinstance(exc, LimitExceeded) else "",
@@ -71,6 +76,18 @@ def stopped(reason: str) -> Outcome:
     return Outcome(Ending.STOPPED, reason=reason)
 
 
+def clean(text: str) -> str:
+    """The text without what no encoding can carry: names of files bring halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _words(exc: BaseException) -> str:
+    try:
+        return clean(str(exc))
+    except Exception:  # noqa: BLE001  a body's exception may be broken itself, and must be told all the same
+        return "(its message cannot be read)"
+
+
 def _short(exc: BaseException) -> str:
     lines = "".join(traceback.format_exception(exc)).splitlines()
-    return "\n".join(lines[-TRACEBACK_LINES:])
+    return clean("\n".join(lines[-TRACEBACK_LINES:]))

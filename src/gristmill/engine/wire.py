@@ -103,7 +103,13 @@ class Beat(msgspec.Struct, tag=True, frozen=True):
     """From an async runner: its loop turns."""
 
 
-Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Answer | Beat
+class Unfit(msgspec.Struct, tag=True, frozen=True):
+    """From a runner, as its last word: it could not begin to work."""
+
+    error: str
+
+
+Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Answer | Beat | Unfit
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

@@ -1,0 +1,188 @@
+"""The child processes of a worker, seen from the worker: runners, and the nursery that forks them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from gristmill.base.errors import EngineError, RunnerCrashed
+from gristmill.base.logs import get_logger
+from gristmill.engine.outcome import Outcome, ended
+from gristmill.engine.task import Policy
+from gristmill.engine.wire import Boot, Booted, Channel, Died, Forked, Frame, Work
+
+log = get_logger(__name__)
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Attempt:
+    work: Work
+    policy: Policy
+    runner: Runner
+    base: int = 0  # resident bytes of the runner before the task
+    over: anyio.Event = field(default_factory=anyio.Event)
+    outcome: Outcome | None = None
+    verdict: Outcome | None = None  # what it came to if its runner dies now
+
+    def end(self, outcome: Outcome | None) -> None:
+        if not self.over.is_set():
+            self.outcome = outcome
+            self.over.set()
+
+
+class Runner:
+    """A child process that runs bodies."""
+
+    def __init__(self, number: int, is_async: bool, channel: Channel, table: mmap.mmap) -> None:
+        self.number = number
+        self.is_async = is_async
+        self.channel = channel
+        self.table = table
+        self.born = self.beaten = time.monotonic()
+        self.burned = 0.0  # processor time at the last beat
+        self.jobs: dict[str, Attempt] = {}
+        self.count = 0
+        self.rss = 0
+        self.pid = 0
+        self.known = anyio.Event()
+        self.gone = anyio.Event()
+        self.killed = False
+        self.unfit = ""  # why it could not begin to work
+
+    async def kill(self) -> None:
+        """End the process now; returns when it is gone."""
+        self.killed = True
+        await self.known.wait()
+        if not self.gone.is_set():
+            for end in (os.kill, os.killpg):  # the body's own children are in the runner's group
+                with suppress(ProcessLookupError):
+                    end(self.pid, signal.SIGKILL)
+        await self.gone.wait()
+
+    def died(self, status: int | None) -> None:
+        """The process is gone: every task of it gets its outcome, or None where another one was to blame."""
+        self.known.set()
+        self.gone.set()
+        culprit = self.stepping()
+        judged = any(job.verdict for job in self.jobs.values())
+        for job in list(self.jobs.values()):
+            if job.verdict is not None:
+                job.end(job.verdict)
+            elif judged or (culprit is not None and culprit is not job):
+                job.end(None)
+            else:
+                job.end(ended(RunnerCrashed(self.unfit or _how(status)), attempt=job.work.attempt))
+
+    def stepping(self) -> Attempt | None:
+        """The task of an async runner whose step runs now."""
+        slot = int.from_bytes(self.table[:], sys.byteorder)
+        return next((job for job in self.jobs.values() if job.work.slot == slot and slot), None)
+
+    def processor_time(self) -> float:
+        """Seconds of processor time used so far (0 where the system does not tell)."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident(self) -> int:
+        """Resident bytes now (0 where the system does not tell)."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+        except OSError:
+            return 0
+
+
+class Nursery:
+    """The process that forks runners, seen from the worker."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # On the loop's own thread: the kernel ends the child when the thread that made it is gone.
+            self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
+                [sys.executable, "-m", "gristmill.engine.nursery", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.channel = Channel(ours)
+        self.runners: dict[int, Runner] = {}
+        self.over = anyio.Event()
+        self._booted = anyio.Event()
+        self._answer = Booted(error="its process ended while it was starting")
+
+    async def boot(self, boot: Boot) -> Booted:
+        """Have it import the app. Raises EngineError where that fails."""
+        with suppress(ConnectionError):
+            await self.channel.send(boot)
+        await self._booted.wait()
+        if self._answer.error:
+            await self.close()
+            raise EngineError(f"the app {boot.app!r} cannot be loaded: {self._answer.error}")
+        return self._answer
+
+    async def listen(self) -> None:
+        try:
+            while frames := await self.channel.receive():
+                for frame in frames:
+                    self._hear(frame)
+        finally:
+            self._end()
+            self.channel.close()
+
+    def _hear(self, frame: Frame) -> None:
+        if isinstance(frame, Booted):
+            self._answer = frame
+            self._booted.set()
+        elif isinstance(frame, Forked) and frame.number in self.runners:
+            self.runners[frame.number].pid = frame.pid
+            self.runners[frame.number].known.set()
+        elif isinstance(frame, Died) and frame.number in self.runners:
+            runner = self.runners.pop(frame.number)
+            runner.died(frame.status)
+            if not runner.killed and not os.WIFEXITED(frame.status):
+                log.warning("a runner died", pid=runner.pid, how=_how(frame.status))
+
+    def _end(self) -> None:
+        self.over.set()
+        self._booted.set()
+        for runner in self.runners.values():
+            runner.died(None)
+        self.runners.clear()
+
+    async def close(self) -> None:
+        """End it, and with it its runners; returns when it is gone."""
+        self.channel.hang_up()
+        await to_thread.run_sync(self._wait)
+        self._end()
+
+    def _wait(self) -> None:
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "the process that ran the task died together with its parent"
+    if os.WIFSIGNALED(status):
+        return f"the process that ran the task died of signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"the process that ran the task ended with exit code {os.waitstatus_to_exitcode(status)}"
