@@ -9,11 +9,14 @@ from pathlib import Path
 
 import xxhash
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 def new_id() -> str:
-    """A fresh id, 32 hex digits, sortable by time of creation (the layout of UUID version 7, RFC 9562)."""
+    """A fresh id, 32 hex digits, sortable by the millisecond of its creation (a UUID of version 7, RFC 9562)."""
     millis = time.time_ns() // 1_000_000
-    return f"{millis:012x}7{os.urandom(10).hex()[:19]}"
+    chance = os.urandom(10).hex()
+    return f"{millis:012x}7{chance[:3]}{_VARIANT[chance[3]]}{chance[4:19]}"
 
 
 def digest(*parts: str | bytes) -> str:

@@ -73,5 +73,5 @@ def _configure(structlog: Any) -> None:
 
 
 def _mask(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """No secret gets through, whatever was logged."""
+    """No secret gets through, whatever was logged (P11)."""
     return {key: masked(value, key) for key, value in event.items()}

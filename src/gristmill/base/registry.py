@@ -46,5 +46,5 @@ class Registry(Generic[T]):
 
     def _plugin(self, name: str) -> str:
         for point in entry_points(group=self.group, name=name):
-            return point.value
+            return f"{point.module}:{point.attr}"
         raise PluginError(f"{self.group}: no {name!r}; known: {', '.join(self.names())}")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gristmill.base.errors import GristmillError, LimitExceeded, MemoryLimitExceeded
+from gristmill.base.settings.mask import masked_text
 from gristmill.engine.message import ErrorRecord
 
 TRACEBACK_LINES = 30
@@ -83,11 +84,11 @@ def clean(text: str) -> str:
 
 def _words(exc: BaseException) -> str:
     try:
-        return clean(str(exc))
+        return clean(masked_text(str(exc)))
     except Exception:  # noqa: BLE001  a body's exception may be broken itself, and must be told all the same
         return "(its message cannot be read)"
 
 
 def _short(exc: BaseException) -> str:
     lines = "".join(traceback.format_exception(exc)).splitlines()
-    return clean("\n".join(lines[-TRACEBACK_LINES:]))
+    return clean(masked_text("\n".join(lines[-TRACEBACK_LINES:])))

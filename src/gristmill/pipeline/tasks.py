@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gristmill.base.errors import BlobMissing, GenerationClosed, GristmillError
+from gristmill.base.settings.mask import masked_text
 from gristmill.engine.context import TaskContext
 from gristmill.engine.task import App, TaskOptions
 from gristmill.pipeline import stages
@@ -91,7 +92,12 @@ def _writes_down(ctx: TaskContext, ports: Ports, run_id: str) -> Iterator[None]:
     except GristmillError as exc:
         if isinstance(exc, GenerationClosed) or (_worth_repeating(exc) and ctx.attempt < ctx.max_attempts):
             raise
-        failure = Failure(ctx.stage_name or "run", type(exc).__name__, str(exc), final=not _worth_repeating(exc))
+        failure = Failure(
+            ctx.stage_name or "run",
+            type(exc).__name__,
+            masked_text(str(exc)),
+            final=not _worth_repeating(exc),
+        )
         ports.catalog.fail(run_id, failure)
         raise
 

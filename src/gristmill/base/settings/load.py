@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from gristmill.base.errors import SettingsError
 from gristmill.base.registry import imported
-from gristmill.base.settings.mask import is_secret
+from gristmill.base.settings.mask import is_secret, masked
 from gristmill.base.settings.model import Settings
-from gristmill.base.settings.source import FOREIGN
+from gristmill.base.settings.source import FOREIGN, SourceSections
 
 NAME = "service_conf.yaml"
 LOCAL = "local.service_conf.yaml"
@@ -30,7 +30,10 @@ OLD_NAMES = {
     "MAX_CONTENT_LENGTH": "pipeline.doc_maximum_size",
     "DOC_ENGINE": "stores.docstore",
     "STORAGE_IMPL": "stores.storage",
+    "DB_TYPE": "stores.catalog",
 }
+# Where an environment variable that is not set is empty, as it is in the source's template. Elsewhere it is a mistake.
+_SHELL_LIKE = frozenset(SourceSections.model_fields)
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -59,13 +62,21 @@ def load_settings(
     for path in _files(config, environ):
         _merge(tree, _read(path, environ))
     _merge(tree, _environment(environ))
-    place = home or Path(environ.get(f"{PREFIX}HOME") or Path.home() / ".local" / "share" / "gristmill")
-    origin = "--home" if home else f"environment {PREFIX}HOME" if environ.get(f"{PREFIX}HOME") else "default"
-    tree["home"] = _Value(str(place.expanduser().absolute()), origin)
+    _place(tree, home)
     ignored = [name for name in tree if name in FOREIGN]
     for name in ignored:
         del tree[name]
     return _validated(tree, ignored)
+
+
+def _place(tree: Tree, home: Path | None) -> None:
+    """The home as an absolute path: the one that is given, else the configured one, else the user's own."""
+    found = tree.get("home")
+    if home is not None:
+        found = _Value(home, "--home")
+    elif not isinstance(found, _Value) or not found.value:
+        found = _Value(Path.home() / ".local" / "share" / "gristmill", "default")
+    tree["home"] = _Value(str(Path(str(found.value)).expanduser().absolute()), found.origin)
 
 
 def _files(config: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -83,57 +94,73 @@ def _files(config: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
 def _read(path: Path, environ: Mapping[str, str]) -> Tree:
     yaml = imported("yaml")
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as exc:
-        raise SettingsError(f"{path}: cannot be read as YAML: {exc}") from exc
-    if node is None:
-        return {}
-    if node.id != "mapping":
-        raise SettingsError(f"{path}: must hold sections with keys and values")
-    return _tree(node, path, environ, yaml)
+        node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        if node is None:
+            return {}
+        if node.id != "mapping":
+            raise SettingsError(f"{path}: must hold sections with keys and values")
+        return _Reader(path, environ, yaml.SafeLoader("")).mapping(node)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = (
+            getattr(exc, "problem", None) or getattr(exc, "reason", None) or "a character that YAML does not allow"
+        )
+        raise SettingsError(f"{place}: cannot be read as YAML: {problem}") from None  # its own text quotes the line
+    except (UnicodeDecodeError, OSError) as exc:
+        raise SettingsError(f"{path}: cannot be read: {exc}") from exc
 
 
-def _tree(node: Any, path: Path, environ: Mapping[str, str], yaml: Any) -> Tree:
-    tree: Tree = {}
-    for key, value in node.value:
-        name, line = str(key.value), key.start_mark.line + 1
-        if name in tree:
-            raise SettingsError(f"{path}:{line}: {name!r} is given twice")
-        if value.id == "mapping" and value.value:
-            tree[name] = _tree(value, path, environ, yaml)
-        else:
-            loader = yaml.SafeLoader("")
-            read = loader.construct_object(value, deep=True)
-            tree[name] = _Value(_expanded(read, environ, yaml, f"{path}:{line}"), f"{path}:{line}")
-    return tree
+@dataclass(frozen=True)
+class _Reader:
+    """A file's nodes to values, each with its line."""
 
+    path: Path
+    environ: Mapping[str, str]
+    loader: Any  # yaml.SafeLoader
 
-def _expanded(value: Any, environ: Mapping[str, str], yaml: Any, where: str) -> Any:
-    """``${NAME:-default}`` replaced. A value that was nothing but one variable is read as YAML: numbers are numbers."""
-    if isinstance(value, list):
-        return [_expanded(item, environ, yaml, where) for item in value]
-    if not isinstance(value, str) or "${" not in value:
-        return value
+    def mapping(self, node: Any, section: str = "") -> Tree:
+        tree: Tree = {}
+        for key, value in node.value:
+            name, where = str(key.value), f"{self.path}:{key.start_mark.line + 1}"
+            if name in tree:
+                raise SettingsError(f"{where}: {name!r} is given twice")
+            if value.id == "mapping" and value.value:
+                tree[name] = self.mapping(value, section or name)
+            else:
+                tree[name] = _Value(self.value(value, section or name, where), where)
+        return tree
 
-    def replace(match: re.Match[str]) -> str:
-        found = environ.get(match[1]) or match[2]
-        if found is None:
-            raise SettingsError(f"{where}: environment variable {match[1]} is not set, and there is no default")
-        return found
+    def value(self, node: Any, section: str, where: str) -> Any:
+        """A number that YAML would write otherwise stays as it was written: ``0123`` may be a password."""
+        if node.id == "sequence":
+            return [self.value(item, section, where) for item in node.value]
+        read = self.loader.construct_object(node, deep=True)
+        if isinstance(read, str):
+            return self.expanded(read, section, where)
+        return read if isinstance(read, (bool, dict)) or read is None or str(read) == node.value else node.value
 
-    text = _VARIABLE.sub(replace, value)
-    return yaml.safe_load(text) if _VARIABLE.fullmatch(value) and text else text
+    def expanded(self, text: str, section: str, where: str) -> str:
+        """``${NAME:-default}`` replaced. What comes out is text; the setting's type decides what it means."""
+
+        def replace(match: re.Match[str]) -> str:
+            found = self.environ.get(match[1]) or match[2]
+            if found is None and section not in _SHELL_LIKE:
+                raise SettingsError(f"{where}: environment variable {match[1]} is not set, and there is no default")
+            return found or ""
+
+        return _VARIABLE.sub(replace, text)
 
 
 def _environment(environ: Mapping[str, str]) -> Tree:
-    """Old names first, then GRISTMILL_SECTION__KEY over them."""
+    """Old names first, then GRISTMILL_HOME and GRISTMILL_SECTION__KEY over them."""
     tree: Tree = {}
     for name, place in OLD_NAMES.items():
         if environ.get(name):
             value = environ[name].lower() if place.startswith("stores.") else environ[name]
             _put(tree, place.split("."), _Value(value, f"environment {name}"))
     for name, value in environ.items():
-        if name.startswith(PREFIX) and "__" in name:
+        if name == f"{PREFIX}HOME" or (name.startswith(PREFIX) and "__" in name):
             _put(tree, name.removeprefix(PREFIX).lower().split("__"), _Value(value, f"environment {name}"))
     return tree
 
@@ -191,7 +218,7 @@ def _said(error: Any, origins: Mapping[str, str]) -> str:
         near = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
         return f"{where}: there is no setting {key!r}{hint}"
-    given = "" if is_secret(key) or "input" not in error else f" (given: {error['input']!r})"
+    given = "" if is_secret(key) or "input" not in error else f" (given: {masked(error['input'])!r})"
     return f"{where}: {key}: {error['msg']}{given}"
 
 

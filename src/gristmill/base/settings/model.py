@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
 
 from gristmill.base.settings import source
-from gristmill.base.settings.mask import masked
+from gristmill.base.settings.mask import is_secret, masked, remember
 from gristmill.base.settings.source import Section
 
 GIB = 1024**3
@@ -64,7 +65,7 @@ class Pipeline(Section):
 class Stores(Section):
     """Where things are kept."""
 
-    catalog: str = Field("", description="URL of the catalog: sqlite:///PATH. Empty: a file in the home.")
+    catalog: str = Field("", description="URL of the catalog: sqlite:///PATH. Empty, or sqlite: a file in the home.")
     docstore: str = Field("sqlite", description="The doc store.")
     storage: str = Field("files", description="The storage of blobs.")
     durable: bool = Field(True, description="Whether blobs are forced to the disk before a submit is answered.")
@@ -91,10 +92,21 @@ class Models(Section):
 
 
 class Log(Section):
-    """What is logged, and how."""
+    """What is logged, and how. Logs go to the standard error stream."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("warning", description="The least level that is shown.")
     format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json.")
+    path: str = Field("", description="A log file of other programs that read the same file; not used here.")
+    max_size: int = Field(100, ge=0, description="As path: not used here.")
+    max_backups: int = Field(10, ge=0, description="As path: not used here.")
+    max_age: int = Field(30, ge=0, description="As path: not used here.")
+    compress: bool = Field(False, description="As path: not used here.")
+
+    @field_validator("level", "format", mode="before")
+    @classmethod
+    def _other_words(cls, given: Any) -> Any:
+        said = given.lower() if isinstance(given, str) else given
+        return {"warn": "warning", "text": "console"}.get(said, said)
 
 
 class Settings(source.SourceSections):
@@ -110,6 +122,10 @@ class Settings(source.SourceSections):
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _ignored: list[str] = PrivateAttr(default_factory=list)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """From now on none of these secrets is shown, wherever it turns up."""
+        remember(_secrets(self.plain()))
 
     def origin(self, key: str) -> str:
         """Where the value of ``section.key`` came from: a file with its line, an environment variable, or ``default``."""
@@ -136,7 +152,8 @@ class Settings(source.SourceSections):
 
     @property
     def catalog_url(self) -> str:
-        return self.stores.catalog or f"sqlite:///{self.home / 'catalog.db'}"
+        own = self.stores.catalog in ("", "sqlite")
+        return f"sqlite:///{self.home / 'catalog.db'}" if own else self.stores.catalog
 
     @property
     def embedding_endpoint(self) -> EmbeddingModel:
@@ -145,8 +162,7 @@ class Settings(source.SourceSections):
 
     def _default_endpoint(self) -> EmbeddingModel:
         root = self.user_default_llm
-        entry = root.default_models.embedding_model
-        model = source.DefaultModel(name=entry) if isinstance(entry, str) else entry
+        model = root.default_models.embedding_model
         key = model.api_key if model.api_key.get_secret_value() else root.api_key
         return self.models.embedding.model_copy(
             update={
@@ -155,6 +171,18 @@ class Settings(source.SourceSections):
                 "api_key": key,
             }
         )
+
+
+def _secrets(value: Any, key: str = "") -> Iterator[str]:
+    """Every text under a secret name."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _secrets(item, key if is_secret(key) else str(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secrets(item, key)
+    elif isinstance(value, str) and is_secret(key):
+        yield value
 
 
 def _revealed(value: Any) -> Any:

@@ -5,23 +5,65 @@ Sections of parts that this release does not have yet are checked all the same a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from gristmill.base.settings.mask import masked
 
 _NONE = SecretStr("")
 
 # Sections that belong to other programs which read the same file.
 FOREIGN = frozenset(
     ("general", "nats", "clickhouse", "otel", "ingestor", "file_syncer", "tcadp_config", "oceanbase", "seekdb", "serenedb",
-     "gaussdb")
+     "gaussdb", "deepdoc", "mcp")
 )  # fmt: skip
 
 
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, values never change."""
+def _is_empty(value: Any) -> bool:
+    return value is None or value == ""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change, secrets are never in its repr.
+
+    A key without a value (``bucket:``) means its default, and so does an empty text where no text can be.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if not (_is_empty(value) and cls._refuses(name, value))}
+
+    @classmethod
+    def _refuses(cls, name: Any, value: Any) -> bool:
+        field = cls.model_fields.get(str(name))
+        if field is None:
+            return False
+        annotation: Any = field.annotation
+        try:
+            TypeAdapter(annotation).validate_python(value)
+        except ValidationError:
+            return True
+        return False
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, value if isinstance(value, BaseModel) else masked(value, name or "")
 
 
 class Address(Section):
@@ -52,6 +94,7 @@ class Minio(Section):
     password: SecretStr = _NONE
     host: str = "localhost:9000"
     bucket: str = ""
+    import_bucket: str = ""
     prefix_path: str = ""
     secure: bool = False
     verify: bool = True
@@ -59,7 +102,7 @@ class Minio(Section):
 
 
 class S3(Section):
-    """S3 and what speaks like it. ``region_name`` and ``region`` are one setting under two names."""
+    """S3 and what speaks like it. ``region`` and ``endpoint`` are older names of ``region_name`` and ``endpoint_url``."""
 
     access_key: SecretStr = _NONE
     secret_key: SecretStr = _NONE
@@ -67,6 +110,7 @@ class S3(Section):
     region_name: str = ""
     region: str = ""
     endpoint_url: str = ""
+    endpoint: str = ""
     signature_version: str = ""
     addressing_style: str = ""
     bucket: str = ""
@@ -108,6 +152,7 @@ class Elasticsearch(Section):
     hosts: str = "http://localhost:9200"
     username: str = ""
     password: SecretStr = _NONE
+    api_key: SecretStr = _NONE
     verify_certs: bool = True
     hybrid_search_pipeline: str = ""
     hybrid_search_weights: str = ""
@@ -130,8 +175,14 @@ class Redis(Section):
     host: str = "localhost:6379"
 
 
+class TaskExecutor(Section):
+    """How tasks get to the source's executors."""
+
+    message_queue_type: str = "redis"
+
+
 class DefaultModel(Section):
-    """One default model, where it is more than a name."""
+    """One default model: its name, or a name with an endpoint of its own. ``model`` is another word for ``name``."""
 
     name: str = ""
     model: str = ""
@@ -139,16 +190,21 @@ class DefaultModel(Section):
     api_key: SecretStr = _NONE
     base_url: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
 
 class DefaultModels(Section):
     """Default models by use."""
 
-    chat_model: str | DefaultModel = ""
-    embedding_model: str | DefaultModel = ""
-    rerank_model: str | DefaultModel = ""
-    asr_model: str | DefaultModel = ""
-    vision_model: str | DefaultModel = ""
-    image2text_model: str | DefaultModel = ""
+    chat_model: DefaultModel = DefaultModel()
+    embedding_model: DefaultModel = DefaultModel()
+    rerank_model: DefaultModel = DefaultModel()
+    asr_model: DefaultModel = DefaultModel()
+    vision_model: DefaultModel = DefaultModel()
+    image2text_model: DefaultModel = DefaultModel()
 
 
 class UserDefaultLlm(Section):
@@ -171,8 +227,13 @@ class Smtp(Section):
     mail_use_tls: bool = False
     mail_username: str = ""
     mail_password: SecretStr = _NONE
-    mail_default_sender: list[str] | str = ""
+    mail_default_sender: list[str] = []
     mail_frontend_url: str = ""
+
+    @field_validator("mail_default_sender", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
 
 class SourceSections(Section):
@@ -192,6 +253,7 @@ class SourceSections(Section):
     os: Elasticsearch = Elasticsearch(hosts="http://localhost:1201")
     infinity: Infinity = Infinity()
     redis: Redis = Redis()
+    task_executor: TaskExecutor = TaskExecutor()
     user_default_llm: UserDefaultLlm = UserDefaultLlm()
     smtp: Smtp = Smtp()
     oauth: dict[str, Any] = {}
