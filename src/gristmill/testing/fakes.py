@@ -21,34 +21,9 @@ from gristmill.ports.docstore import DocStore, Filter, Hit, Record, Space, View
 from gristmill.providers.lexical import LexicalEmbedder
 from gristmill.search.tokens import tokenize
 from gristmill.search.vectors import unpack
+from gristmill.testing.clock import FakeClock as FakeClock
 
 Edit = Callable[[dict[str, Any]], Any]
-
-
-class FakeClock:
-    """Time that only moves when somebody waits or says so. Safe for several threads."""
-
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-        self.waits: list[float] = []
-
-    def now(self) -> float:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def move(self, seconds: float) -> None:
-        """Let time pass."""
-        with self._lock:
-            self._now += seconds
-
-    def pause(self, seconds: float) -> None:
-        """In the place of a sleep: time passes at once, and the wait is noted."""
-        with self._lock:
-            self._now += seconds
-            self.waits.append(seconds)
 
 
 class FakeCatalog:
