@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,17 +23,19 @@ from anyio.abc import TaskGroup
 
 from gristmill.base.errors import BrokerUnavailable, LoopBlocked
 from gristmill.engine.context import TaskContext, running
+from gristmill.engine.memory import Share, over_limit, resident
 from gristmill.engine.message import Message
-from gristmill.engine.outcome import Ending, Outcome, stopped
+from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.runner import run_async
-from gristmill.engine.sync_runner import rss
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, Beat, Channel, Done, Frame, Said, Stop, Work
+from gristmill.engine.wire import Answer, Ask, Beat, Channel, Done, Frame, Said, Stop, Work, pack
 
 STEP_TABLE = 4  # bytes: the slot of the task whose step runs now, 0 for none
 BEAT = 0.05  # seconds between signs that the loop turns
 TICK = 0.08  # seconds of real time between looks whether it does
-MISSED = 3  # looks in a row without a turn: the step that runs is stopped
+MISSED = 3  # looks in a row without a turn, and ...
+HELD = 0.15  # ... seconds of its own time since the last turn: the step that runs is stopped
+OVER_MEMORY = "memory"
 
 
 def serve(app: App, sock: socket.socket, steps: int) -> None:
@@ -45,6 +48,7 @@ def serve(app: App, sock: socket.socket, steps: int) -> None:
 @dataclass
 class _Job:
     ctx: TaskContext
+    share: Share | None
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     reason: str = ""
 
@@ -57,12 +61,14 @@ class _AsyncRunner:
         self._jobs: dict[str, _Job] = {}
         self._asked = 0
         self._answers: dict[int, tuple[anyio.Event, list[Answer]]] = {}
-        self._saying: list[Frame] = []
+        self._saying: list[bytes] = []
         self._said = anyio.Event()
         self._busy = anyio.Event()
         self._turns = 0
         self._seen = 0
         self._missed = 0
+        self._since = self._starved = 0.0
+        self._schedule = _open_schedule()
 
     async def serve(self) -> None:
         signal.signal(signal.SIGALRM, self._look)
@@ -78,7 +84,8 @@ class _AsyncRunner:
         if isinstance(frame, Work):
             task = self._app.find(frame.message.task)
             ctx = TaskContext(frame.message, frame.attempt, self, soft_time_limit=task.policy.soft_time_limit)
-            self._jobs[ctx.id] = _Job(ctx)
+            share = None if frame.memory_limit is None else Share(frame.memory_limit)
+            self._jobs[ctx.id] = _Job(ctx, share)
             self._busy.set()
             children.start_soon(self._run, frame, self._jobs[ctx.id])
         elif isinstance(frame, Stop) and frame.id in self._jobs:
@@ -92,17 +99,22 @@ class _AsyncRunner:
 
     async def _run(self, work: Work, job: _Job) -> None:
         task = self._app.find(work.message.task)
-        outcome = await run_async(task, job.ctx, job.scope, partial(_Stepped, table=self._table, slot=work.slot))
-        if outcome.ending is Ending.STOPPED:
+        outcome = await run_async(
+            task, job.ctx, job.scope, partial(_Stepped, table=self._table, slot=work.slot, job=job)
+        )
+        if outcome.ending is Ending.STOPPED and job.reason == OVER_MEMORY:
+            outcome = ended(over_limit(work.memory_limit or 0), attempt=work.attempt)
+        elif outcome.ending is Ending.STOPPED:
             outcome = stopped(job.reason)
         self._end(work, outcome)
 
     def _end(self, work: Work, outcome: Outcome) -> None:
         del self._jobs[work.message.id]
-        self._send(Done(work.message.id, outcome, rss()))
+        self._send(Done(work.message.id, outcome, resident()))
 
     def _send(self, frame: Frame) -> None:
-        self._saying.append(frame)
+        """Say it soon. Raises at once where it cannot be packed: that is the body's own mistake."""
+        self._saying.append(pack(frame))
         self._said.set()
 
     async def _speak(self) -> None:
@@ -110,9 +122,8 @@ class _AsyncRunner:
         while True:
             await self._said.wait()
             self._said = anyio.Event()
-            frames, self._saying = self._saying, []
-            for frame in frames:
-                await self._channel.send(frame)
+            packed, self._saying = self._saying, []
+            await self._channel.send_packed(b"".join(packed))
 
     async def _beat(self) -> None:
         """While there is work, show that the loop turns; and have a timer look that it does."""
@@ -127,22 +138,39 @@ class _AsyncRunner:
                 armed, self._missed = True, 0
                 signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
             self._turns += 1
-            self._send(Beat())
+            self._send(Beat(self._heaviest()))
             await anyio.sleep(BEAT)
 
+    def _heaviest(self) -> str:
+        shares = {task_id: job.share.used for task_id, job in self._jobs.items() if job.share is not None}
+        return max(shares, key=shares.__getitem__, default="")
+
     def _look(self, signum: int, frame: FrameType | None) -> None:
-        """The timer's tick, in whatever frame the main thread is. A stopped or starved process gets few ticks, so that
-        only a loop that was really held up misses several."""
-        self._missed = self._missed + 1 if self._turns == self._seen else 0
-        self._seen = self._turns
-        if self._missed < MISSED or running.get() is None or _importing(frame):
+        """The timer's tick, in whatever frame the main thread is.
+
+        A stopped process gets no ticks, and of a starved one the time is not counted in which it waited for a processor:
+        only a loop that was really held up is told so.
+        """
+        if self._turns != self._seen:
+            self._seen, self._missed = self._turns, 0
+            self._since, self._starved = time.monotonic(), self._waiting()
             return
-        self._missed = 0
-        blocked = TICK * MISSED
+        self._missed += 1
+        blocked = time.monotonic() - self._since - (self._waiting() - self._starved)
+        if self._missed < MISSED or blocked < HELD or running.get() is None or _importing(frame):
+            return
+        self._missed, self._seen = 0, -1
         raise LoopBlocked(
             f"the body kept its event loop from answering for {blocked:.2f} s, the limit for one step;"
             " use a `def` task, or run the blocking call in a thread"
         )
+
+    def _waiting(self) -> float:
+        """Seconds for which the main thread was ready and had no processor (0 where the system does not tell)."""
+        try:
+            return int(os.pread(self._schedule, 64, 0).split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
 
     def say(self, task_id: str, value: float, message: str, data: dict[str, Any]) -> None:
         self._send(Said(task_id, value, message, data))
@@ -164,6 +192,13 @@ class _AsyncRunner:
         return box[0].accepted
 
 
+def _open_schedule() -> int:
+    try:
+        return os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
 def _importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
@@ -172,26 +207,37 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-class _Stepped:
-    """A body whose every step is marked in the table."""
+_NOBODY = bytes(STEP_TABLE)
 
-    def __init__(self, body: Awaitable[Any], *, table: mmap.mmap, slot: int) -> None:
+
+class _Stepped:
+    """A body whose every step is marked in the table; its memory is counted where it has a limit."""
+
+    def __init__(self, body: Awaitable[Any], *, table: mmap.mmap, slot: int, job: _Job) -> None:
         self._body = body
         self._table = table
+        self._job = job
         self._mark = slot.to_bytes(STEP_TABLE, sys.byteorder)
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._body.__await__()
+        steps, share = self._body.__await__(), self._job.share
         call: Callable[[Any], Any] = steps.send
         value: Any = None
         while True:
             self._table[:] = self._mark
             try:
+                if share is not None:
+                    share.begin()
                 yielded = call(value)
             except StopIteration as stop:
                 return stop.value
             finally:
-                self._table[:] = b"\0\0\0\0"
+                if share is not None:
+                    share.end()
+                self._table[:] = _NOBODY
+            if share is not None and share.over and not self._job.reason:
+                self._job.reason = OVER_MEMORY
+                self._job.scope.cancel()
             try:
                 value = yield yielded
                 call = steps.send

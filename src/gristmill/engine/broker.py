@@ -28,9 +28,12 @@ class Broker(ABC):
     """Keeps messages, leases, results. Every method is one atomic step, and every batch is one round trip.
 
     Delivery is at least once; each claim carries a fencing token, and whoever comes with an older token is refused, so
-    effects that go through ``finish`` happen once. Only the broker's own clock decides whether a lease is over. Attempts
-    are counted at the claim. All methods raise BrokerUnavailable when the broker cannot be reached, and are cancellable;
-    a cancelled call has happened wholly or not at all.
+    effects that go through ``finish`` happen once. Only the broker's own clock decides whether a lease is over, and it is
+    lost only when ``reclaim`` has taken it. Attempts are counted at the claim.
+
+    All methods raise BrokerUnavailable when the broker cannot be reached, and EngineError when it can, but refuses what it
+    was given (then nothing of the call has happened, and repeating does not help). All are cancellable; a cancelled call
+    has happened wholly or not at all, and what a cancelled ``reserve`` had claimed goes back at once, uncounted.
     """
 
     backends: ClassVar[frozenset[str]] = frozenset({"asyncio", "trio"})
@@ -45,7 +48,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def publish(self, messages: Sequence[Message]) -> list[bool]:
-        """Accept messages. False where the key (or id) is known already: that message is left out."""
+        """Accept messages. False where the key (or id) is known already, in this batch too: that message is left out."""
 
     @abstractmethod
     async def reserve(
@@ -53,9 +56,11 @@ class Broker(ABC):
     ) -> list[Lease]:
         """Claim up to ``limit`` tasks that are due, for ``lease`` seconds.
 
-        Highest priority first; inside a priority, lanes take turns; inside a lane, oldest first. With nothing due it
-        waits, without polling delay, up to ``wait`` seconds (None: for ever, 0: not at all) and returns an empty list
-        when that is over. A task whose deadline has passed, or that is out of attempts, goes to the dead letters instead.
+        Highest priority first; inside a priority, lanes take turns, a lane that is new or was empty behind those that
+        wait; inside a lane, what has been due longest goes first. The queues have no order among each other: each is
+        another set of lanes. With nothing due it waits, without polling delay, up to ``wait`` seconds (None: for ever, 0:
+        not at all) and returns an empty list when that is over. A task whose deadline has passed goes to the dead letters
+        instead.
         """
 
     @abstractmethod
@@ -68,7 +73,11 @@ class Broker(ABC):
 
     @abstractmethod
     async def release(self, releases: Sequence[Release]) -> list[bool]:
-        """Give leases back. Out of attempts means dead instead of queued. False where the lease was lost."""
+        """Give leases back. False where the lease was lost.
+
+        Out of attempts means dead instead of queued, and cancelled where a cancel had been asked for. Errors are kept in
+        the task's history.
+        """
 
     @abstractmethod
     async def progress(self, updates: Sequence[Progress]) -> list[bool]:
@@ -76,11 +85,11 @@ class Broker(ABC):
 
     @abstractmethod
     async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
-        """Queued tasks become cancelled now; running ones get a notice and a mark. Returns the states before."""
+        """Queued tasks become cancelled now; running ones get a notice and a mark. Returns the states before the call."""
 
     @abstractmethod
     async def reclaim(self) -> list[TaskRecord]:
-        """Take expired leases back: queued again, or dead when attempts are used up. Returns what was taken back."""
+        """Take expired leases back, as a counted release without delay would. Returns what was taken back."""
 
     @abstractmethod
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
@@ -104,9 +113,9 @@ class Broker(ABC):
 
     @abstractmethod
     async def replay(self, ids: Sequence[str]) -> list[str]:
-        """Queue failed, cancelled or dead tasks anew as new tasks with new ids (the old records keep their end state).
+        """Queue failed, cancelled or dead tasks anew as new tasks with new ids. The old records stay as they are.
 
-        Returns the new ids. A key moves to the new task.
+        Returns the new ids. A key moves to the new task; a task whose key has moved on is not replayed again.
         """
 
     @abstractmethod
@@ -123,11 +132,11 @@ class Broker(ABC):
 
     @abstractmethod
     async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
-        """Keep a worker's sign of life; workers silent for ``timeout`` seconds are forgotten. For eyes only."""
+        """Keep a worker's sign of life for ``timeout`` seconds. For eyes only."""
 
     @abstractmethod
     async def workers(self) -> list[Heartbeat]:
-        """The latest sign of life of every known worker."""
+        """The latest sign of life of every worker that is not silent for too long, by name."""
 
     @abstractmethod
     async def lock(self, name: str, *, owner: str, ttl: float) -> bool:

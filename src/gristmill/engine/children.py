@@ -57,6 +57,7 @@ class Runner:
         self.jobs: dict[str, Attempt] = {}
         self.count = 0
         self.rss = 0
+        self.heaviest = ""  # the task that took the most memory, as the runner says
         self.pid = 0
         self.known = anyio.Event()
         self.gone = anyio.Event()

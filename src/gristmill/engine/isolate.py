@@ -25,11 +25,11 @@ from gristmill.base.errors import (
     BrokerUnavailable,
     GristmillError,
     LoopBlocked,
-    MemoryLimitExceeded,
 )
 from gristmill.base.logs import get_logger
 from gristmill.engine.async_runner import STEP_TABLE
 from gristmill.engine.children import Attempt, Nursery, Runner
+from gristmill.engine.memory import ROOM, over_limit
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit
@@ -123,16 +123,17 @@ class Pool:
     async def _attempt(self, message: Message, attempt: int, policy: Policy) -> Outcome | None:
         runner = await (self._take_shared() if policy.is_async else self._take())
         memory = policy.memory_limit if policy.memory_limit is not None else self._limits.memory_limit
-        job = Attempt(
-            Work(message, attempt, next(self._slots), memory), policy, runner, runner.resident() or runner.rss
-        )
-        if not runner.jobs:
+        job = Attempt(Work(message, attempt, next(self._slots), memory), policy, runner, base=runner.rss)
+        if runner.is_async and not runner.jobs:
             runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
         runner.jobs[message.id] = self._jobs[message.id] = job
         self._busy.set()
         try:
             with suppress(ConnectionError):  # a runner that has just died: its death ends the task
                 await runner.channel.send(job.work)
+            if memory is not None and not job.base:
+                await runner.known.wait()
+                job.base = runner.resident()
             with anyio.move_on_after(policy.time_limit) as hard:
                 await job.over.wait()
             if hard.cancelled_caught and not job.over.is_set():
@@ -247,6 +248,7 @@ class Pool:
             self._say(frame)
         elif isinstance(frame, Beat):
             runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
+            runner.heaviest = frame.heaviest
         elif isinstance(frame, Unfit):
             runner.unfit = frame.error
         elif isinstance(frame, Ask):
@@ -275,7 +277,7 @@ class Pool:
 
     async def _check(self) -> None:
         for runner in {id(job.runner): job.runner for job in self._jobs.values()}.values():
-            blamed = self._deaf(runner) if runner.is_async else self._bloated(runner)
+            blamed = (self._deaf(runner) if runner.is_async else None) or self._bloated(runner)
             if blamed is not None and blamed[0].verdict is None:
                 self._children.start_soon(self._force, blamed[0], ended(blamed[1], attempt=blamed[0].work.attempt))
 
@@ -290,11 +292,15 @@ class Pool:
         return job, LoopBlocked(f"the body kept its event loop from answering for {silent:.1f} s and was ended")
 
     def _bloated(self, runner: Runner) -> tuple[Attempt, GristmillError] | None:
-        for job in runner.jobs.values():
-            limit = job.work.memory_limit
-            if limit is not None and runner.pid and runner.resident() > limit + (job.base or limit):
-                return job, MemoryLimitExceeded(f"the task used more than its memory limit of {limit} bytes")
-        return None
+        """The task to blame where the runner is larger than it was, by more than the limits of all its tasks."""
+        jobs = [job for job in runner.jobs.values() if job.base]
+        limits = [job.work.memory_limit for job in jobs if job.work.memory_limit is not None]
+        if not jobs or len(limits) < len(runner.jobs):
+            return None
+        if runner.resident() <= min(job.base for job in jobs) + sum(limits) + ROOM:
+            return None
+        job = runner.jobs.get(runner.heaviest, jobs[0])
+        return job, over_limit(job.work.memory_limit or 0)
 
     async def _retire(self) -> None:
         async with self._booting:

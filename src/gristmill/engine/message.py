@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gristmill.base.errors import EngineError
 from gristmill.base.ids import new_id
 from gristmill.engine.state import TaskState
 
@@ -41,7 +42,11 @@ def new_message(task: str, *args: Any, **fields: Any) -> Message:
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A failure as it is kept (P10). ``attempt`` counts from 1; ``at`` is the broker's time; ``limit`` names a limit."""
+    """A failure as it is kept (P10). ``attempt`` counts from 1; ``at`` is the broker's time; ``limit`` names a limit.
+
+    Half surrogate pairs in its texts (names of files may bring them) are replaced: they are no Unicode, and no store
+    would keep the rest of the failure either.
+    """
 
     type: str
     message: str
@@ -50,6 +55,9 @@ class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float = 0.0
     traceback: str = ""
     limit: str = ""
+
+    def __post_init__(self) -> None:
+        _clean(self, "message", "traceback")
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -69,16 +77,23 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """How a lease ends. ``result`` is JSON."""
+    """How a lease ends. ``result`` is JSON, ``state`` final."""
 
     lease: Lease
-    state: TaskState  # final
+    state: TaskState
     result: bytes | None = None
     error: ErrorRecord | None = None
 
+    def __post_init__(self) -> None:
+        if not self.state.final:
+            raise ValueError(f"{self.state} ends nothing")
+
 
 class Release(msgspec.Struct, frozen=True):
-    """A lease given back, to be run again after ``delay`` seconds. ``counted=False`` gives the attempt back (a drain)."""
+    """A lease given back, to be run again after ``delay`` seconds; without delay the task keeps its place in the lane.
+
+    ``counted=False`` gives the attempt back (a drain).
+    """
 
     lease: Lease
     delay: float = 0.0
@@ -93,6 +108,9 @@ class Progress(msgspec.Struct, frozen=True):
     value: float = 0.0
     message: str = ""
     data: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        _clean(self, "message")
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
@@ -155,10 +173,20 @@ _decoder = msgspec.json.Decoder(Message)
 
 
 def encode(message: Message) -> bytes:
-    """The message as JSON."""
-    return _encoder.encode(message)
+    """The message as JSON. Raises EngineError where something in it is not JSON."""
+    try:
+        return _encoder.encode(message)
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise EngineError(f"a request to run {message.task} cannot travel: {exc}") from exc
 
 
 def decode(raw: bytes) -> Message:
     """A message from JSON; fields of a newer release are ignored."""
     return _decoder.decode(raw)
+
+
+def _clean(struct: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        text: str = getattr(struct, name)
+        if not text.isascii():
+            msgspec.structs.force_setattr(struct, name, text.encode("utf-8", "replace").decode())

@@ -12,6 +12,8 @@ from gristmill.engine.context import TaskContext, running
 from gristmill.engine.outcome import Outcome, failure, stopped, success
 from gristmill.engine.task import Task
 
+EXITS = (SystemExit, KeyboardInterrupt, GeneratorExit)  # of a body: they end that body, not the process
+
 
 class Stopped(BaseException):
     """Raised in a ``def`` body's thread to end it. No ``except Exception`` of a body can swallow it."""
@@ -34,7 +36,7 @@ def run_sync(task: Task[..., Any], ctx: TaskContext) -> Outcome:
         return success(_call(task, ctx))
     except Stopped as exc:
         return stopped(str(exc))
-    except Exception as exc:  # noqa: BLE001  one of the two places: a body's exception is data
+    except (Exception, *EXITS) as exc:  # noqa: BLE001  one of the two places: a body's exception is data
         return failure(exc, stage=ctx.stage_name, attempt=ctx.attempt)
     finally:
         running.reset(token)
@@ -52,7 +54,7 @@ async def run_async(
             outcome = success(await wrap(_call(task, ctx)))
         if soft.cancelled_caught and limit is not None:
             outcome = failure(soft_limit(limit), stage=ctx.stage_name, attempt=ctx.attempt)
-    except Exception as exc:  # noqa: BLE001  the other place
+    except (Exception, *EXITS) as exc:  # noqa: BLE001  the other place
         outcome = failure(exc, stage=ctx.stage_name, attempt=ctx.attempt)
     finally:
         running.reset(token)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from gristmill.base.errors import BrokerUnavailable, EngineError, SoftTimeLimitExceeded
 from gristmill.engine.context import TaskContext
+from gristmill.engine.memory import bound, resident
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, failure, stopped
 from gristmill.engine.runner import Stopped, run_sync, soft_limit
@@ -20,26 +20,12 @@ from gristmill.engine.task import App
 from gristmill.engine.wire import Answer, Ask, BlockingChannel, Done, Said, Work
 
 STOP = signal.SIGUSR1  # the worker sends it to end the body that runs now
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def serve(app: App, sock: socket.socket, steps: int) -> None:
     """Run what comes, until the worker closes the socket."""
     os.close(steps)
     _SyncRunner(app, BlockingChannel(sock)).serve()
-
-
-def rss() -> int:
-    """Resident bytes of this process now (0 where the system does not tell)."""
-    return _statm(1)
-
-
-def _statm(field: int) -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[field]) * _PAGE
-    except OSError:
-        return 0
 
 
 class _SyncRunner:
@@ -63,26 +49,27 @@ class _SyncRunner:
                 return
             if isinstance(frame, Work):
                 outcome = self._run(frame)
-                self._channel.send(Done(frame.message.id, outcome, rss()))
+                self._channel.send(Done(frame.message.id, outcome, resident()))
 
     def _run(self, work: Work) -> Outcome:
         task = self._app.find(work.message.task)
         limit = task.policy.soft_time_limit
         self._ctx = ctx = TaskContext(work.message, work.attempt, self, soft_time_limit=limit)
         try:
-            _limit_memory(work.memory_limit)
-            signal.setitimer(signal.ITIMER_REAL, limit or 0.0)
             self._armed = True
+            signal.setitimer(signal.ITIMER_REAL, limit or 0.0)
+            bound(work.memory_limit)
             outcome = run_sync(task, ctx)
             self._armed = False
         except Stopped:
             self._armed = False
             outcome = stopped("")
-        except SoftTimeLimitExceeded as exc:
+        except (SoftTimeLimitExceeded, MemoryError) as exc:  # so little memory is left that nobody could tell sooner
             self._armed = False
+            bound(None)
             outcome = failure(exc, stage=ctx.stage_name, attempt=ctx.attempt)
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        _limit_memory(None)
+        bound(None)
         self._ctx = self._held = None
         return outcome
 
@@ -140,13 +127,3 @@ class _SyncRunner:
             frame = self._channel.receive()
             if frame is None or (isinstance(frame, Answer) and frame.number == self._asked):
                 return frame
-
-
-def _limit_memory(limit: int | None) -> None:
-    """Bound the address space to what is used now plus ``limit`` bytes; None lifts the bound."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if limit is None:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-    else:
-        wanted = _statm(0) + limit
-        resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

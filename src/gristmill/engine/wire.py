@@ -100,7 +100,9 @@ class Answer(msgspec.Struct, tag=True, frozen=True):
 
 
 class Beat(msgspec.Struct, tag=True, frozen=True):
-    """From an async runner: its loop turns."""
+    """From an async runner: its loop turns. ``heaviest`` is the task that took the most memory."""
+
+    heaviest: str = ""
 
 
 class Unfit(msgspec.Struct, tag=True, frozen=True):
@@ -177,7 +179,10 @@ class Channel:
 
     async def send(self, frame: Frame, fds: Sequence[int] = ()) -> None:
         """Send the frame whole, also when the caller is cancelled half way. Raises ConnectionError when the other is gone."""
-        raw = pack(frame)
+        await self.send_packed(pack(frame), fds)
+
+    async def send_packed(self, raw: bytes, fds: Sequence[int] = ()) -> None:
+        """The same with frames that are packed already."""
         if not fds and not self._sending.locked():
             raw = raw[self._try(raw) :]
             if not raw:

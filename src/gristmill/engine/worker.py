@@ -42,6 +42,7 @@ SILENT = 30.0  # seconds after which a worker is forgotten
 SHORT = 0.05  # seconds: while tasks are shorter, more are taken ahead
 AHEAD = 32  # tasks taken ahead at most
 REMEMBERED = 1000  # cancels of tasks we do not hold
+SETTLE = 10.0  # seconds for the last ends to be written
 KEEP_ENDED = 86_400.0  # seconds
 
 
@@ -99,6 +100,7 @@ class Worker:
         self._middleware = list(middleware) if middleware is not None else default
         self._held: dict[str, Lease] = {}  # until their end is written
         self._running: dict[str, Lease] = {}
+        self._taken = {True: 0, False: 0}  # how many of those run are ``async def``, and how many ``def``
         self._freed = anyio.Event()
         self._said: dict[str, Said] = {}
         self._spoke = anyio.Event()
@@ -128,7 +130,8 @@ class Worker:
                     children.start_soon(lambda: reap(self._broker, every=self._lease / 3, keep=KEEP_ENDED))
                     task_status.started()
                     await self._work()
-                    await self._settler.empty()
+                    with anyio.move_on_after(SETTLE):  # a broker that is away gets these tasks back by their leases
+                        await self._settler.empty()
                     children.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(5):
@@ -171,14 +174,18 @@ class Worker:
                 continue
             for lease in leases:
                 self._held[lease.id] = self._running[lease.id] = lease
+                self._taken[self._is_async(lease)] += 1
                 jobs.start_soon(self._one, lease)
 
     def _room(self) -> int:
         """How many tasks to ask for: the free slots, and some ahead while tasks are short."""
-        kinds = {policy.is_async for policy in self._executor.policies.values()}
-        sizes = [self._async_slots if kind else self._slots for kind in kinds] or [self._slots]
+        kinds = {policy.is_async for policy in self._executor.policies.values()} or {False}
         ahead = min(AHEAD, int(SHORT / self._seconds)) if self._seconds < SHORT else 0
-        return min(sizes) + ahead - len(self._running)
+        return min((self._async_slots if kind else self._slots) - self._taken[kind] for kind in kinds) + ahead
+
+    def _is_async(self, lease: Lease) -> bool:
+        policy = self._executor.policies.get(lease.message.task)
+        return policy is not None and policy.is_async
 
     async def _one(self, lease: Lease) -> None:
         policy = self._executor.policies.get(lease.message.task)
@@ -221,7 +228,8 @@ class Worker:
             self._executor.stop(task_id, reason)
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
-        self._running.pop(lease.id, None)
+        if self._running.pop(lease.id, None) is not None:
+            self._taken[self._is_async(lease)] -= 1
         self._said.pop(lease.id, None)
         self._freed.set()
         if outcome.reason == "lost":
@@ -238,7 +246,9 @@ class Worker:
             del self._held[lease.id]
 
     async def _wind_up(self) -> None:
-        """Let the running tasks end in time; then stop them."""
+        """Hand back what has not begun; let the running tasks end in time; then stop them."""
+        for task_id in list(self._queueing):
+            self._stop(task_id, "shutdown")
         while self._running:
             again = self._drained
             with anyio.move_on_after(self._grace) as late:
