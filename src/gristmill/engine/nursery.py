@@ -53,7 +53,9 @@ def main() -> None:
         control.sendall(pack(Booted(error=clean(f"{type(exc).__name__}: {exc}\n{traceback.format_exc(limit=-8)}"))))
         return
     control.sendall(pack(Booted(app.policies(), app.periodics)))
-    _Nursery(control, app).serve()
+    nursery = _Nursery(control, app)
+    nursery.serve()
+    nursery.end()
 
 
 def die_with_parent() -> None:
@@ -92,6 +94,13 @@ class _Nursery:
                 self._reap()
             if control in ready and not self._listen():
                 return
+
+    def end(self) -> None:
+        """End all runners and wait for them: what is not waited for is missing in the processor time of a command."""
+        for pid in self._numbers:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._numbers:
+            os.waitpid(pid, 0)
 
     def _listen(self) -> bool:
         try:
