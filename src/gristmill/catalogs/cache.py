@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gristmill.base import sqlite
-from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import StoreUnavailable
 from gristmill.base.logs import get_logger
 from gristmill.ports.cache import StageCache
@@ -18,11 +17,17 @@ from gristmill.ports.cache import StageCache
 T = TypeVar("T")
 log = get_logger(__name__)
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS entry (
-    kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, at REAL NOT NULL, PRIMARY KEY (kind, key)
-) WITHOUT ROWID
-"""
+# Rows by rowid: a new one goes to the end of the file, however large its value is, and the oldest have the least ids.
+# What is held is counted on the way, for adding up gigabytes of values at each eviction would read them all.
+_TABLES = (
+    "CREATE TABLE result (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,"
+    " UNIQUE (kind, key))",
+    "CREATE TABLE held (bytes INTEGER NOT NULL)",
+    "INSERT INTO held VALUES (0)",
+    "CREATE TRIGGER result_new AFTER INSERT ON result BEGIN UPDATE held SET bytes = bytes + length(NEW.value); END",
+    "CREATE TRIGGER result_gone AFTER DELETE ON result BEGIN UPDATE held SET bytes = bytes - length(OLD.value); END",
+)
+_THERE = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = 'result_gone'"
 _NAMES_AT_ONCE = 500
 _EVICTED_AT_ONCE = 1000
 
@@ -30,9 +35,8 @@ _EVICTED_AT_ONCE = 1000
 class SqlCache(StageCache):
     """A file that is damaged is moved aside and a new one begun."""
 
-    def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._connection: Any = None
 
@@ -42,27 +46,26 @@ class SqlCache(StageCache):
             for first in range(0, len(keys), _NAMES_AT_ONCE):
                 batch = keys[first : first + _NAMES_AT_ONCE]
                 marks = ",".join("?" * len(batch))
-                query = f"SELECT key, value FROM entry WHERE kind = ? AND key IN ({marks})"  # noqa: S608  only marks
+                query = f"SELECT key, value FROM result WHERE kind = ? AND key IN ({marks})"  # noqa: S608  only marks
                 found.update(connection.execute(query, (kind, *batch)).fetchall())
             return found
 
-        return self._do(step)
+        return self._do(step) if keys else {}
 
     def put_many(self, kind: str, values: Mapping[str, bytes]) -> None:
-        now = self._clock.now()
-        rows = [(kind, key, value, now) for key, value in values.items()]
+        rows = [(kind, key, value) for key, value in values.items()]
 
         def step(connection: Any) -> None:
             with sqlite.writing(connection):
-                connection.executemany("INSERT OR IGNORE INTO entry (kind, key, value, at) VALUES (?, ?, ?, ?)", rows)
+                connection.executemany("INSERT OR IGNORE INTO result (kind, key, value) VALUES (?, ?, ?)", rows)
 
         if rows:
             self._do(step)
 
     def evict(self, *, max_bytes: int) -> int:
         gone = 0
-        while self._kept() > max_bytes:
-            removed = self._do(_forget_oldest)
+        while self._do(_held) > max_bytes:
+            removed = self._do(lambda connection: _forget_oldest(connection, max_bytes))
             if not removed:
                 break
             gone += removed
@@ -73,9 +76,6 @@ class SqlCache(StageCache):
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-    def _kept(self) -> int:
-        return self._do(lambda c: int(c.execute("SELECT coalesce(sum(length(value)), 0) FROM entry").fetchone()[0]))
 
     def _do(self, step: Callable[[Any], T]) -> T:
         with self._lock:
@@ -89,8 +89,13 @@ class SqlCache(StageCache):
 
     def _opened(self) -> Any:
         if self._connection is None:
-            self._connection = sqlite.connect(self._path)
-            self._connection.execute(_TABLE)
+            connection = sqlite.connect(self._path)
+            try:
+                _make(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
     def _begin_anew(self, why: Exception) -> None:
@@ -120,10 +125,30 @@ class _DamagedError(Exception):
     """The file is not a database any more."""
 
 
-def _forget_oldest(connection: Any) -> int:
+def _make(connection: Any) -> None:
+    if connection.execute(_THERE).fetchone():
+        return
     with sqlite.writing(connection):
-        done = connection.execute(
-            "DELETE FROM entry WHERE (kind, key) IN (SELECT kind, key FROM entry ORDER BY at LIMIT ?)",
-            (_EVICTED_AT_ONCE,),
-        )
-    return int(done.rowcount)
+        if connection.execute(_THERE).fetchone():  # another process was faster
+            return
+        for statement in _TABLES:
+            connection.execute(statement)
+
+
+def _held(connection: Any) -> int:
+    [(held,)] = connection.execute("SELECT bytes FROM held").fetchall()
+    return int(held)
+
+
+def _forget_oldest(connection: Any, max_bytes: int) -> int:
+    """Forget as many of the oldest as are too much, in one short step."""
+    with sqlite.writing(connection):
+        excess = _held(connection) - max_bytes
+        last = gone = 0
+        oldest = connection.execute("SELECT id, length(value) FROM result ORDER BY id LIMIT ?", (_EVICTED_AT_ONCE,))
+        for row, size in oldest.fetchall():
+            if excess <= 0:
+                break
+            last, gone, excess = row, gone + 1, excess - size
+        connection.execute("DELETE FROM result WHERE id <= ?", (last,))
+    return gone

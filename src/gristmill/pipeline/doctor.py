@@ -5,18 +5,20 @@ What it may meet while others work (runs that have not ended, generations that w
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
 
-from gristmill.base.errors import BlobMissing
+from gristmill.base.errors import BlobMissing, NotFound, StoreError
 from gristmill.base.ids import content_digest
 from gristmill.pipeline.stages import Ports, blob_key
-from gristmill.ports.catalog import Dataset, Document, GenState, RunState
-from gristmill.ports.docstore import Space
+from gristmill.pipeline.sweep import owner_of_blob
+from gristmill.ports.catalog import Dataset, Document, GenState
+from gristmill.ports.docstore import Flaw, Space
 
-_INGEST = "run the same ingest again"
+SWEPT = "the next sweep removes it"
+REBUILT = "stop every worker, move the dataset's file away, and look again: the documents that it names can be repeated"
+RESTORED = "restore the catalog from a backup"
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -29,86 +31,115 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 def examine(ports: Ports) -> list[Damage]:
-    """Every damage. Reads all records and blobs: minutes on a large home."""
-    catalog = ports.catalog
-    found = [Damage("catalog", "", sentence, "restore the catalog from a backup") for sentence in catalog.check()]
-    spaces = ports.docstore.spaces()
+    """Every damage, each once. Reads all records and blobs: minutes on a large home."""
+    found: list[Damage] = []
+    hurt: set[str] = set()  # documents of which a cause is known; what follows from it is not told again
     known: set[tuple[str, str]] = set()
-    for tenant in catalog.tenants():
-        documents = catalog.documents(tenant)
-        for dataset in catalog.datasets(tenant):
+    for flaw in ports.catalog.check():
+        remedy = _retry(flaw.document_id) if _is_there(ports, flaw.document_id) else RESTORED
+        found.append(Damage("catalog", flaw.document_id, flaw.message, remedy))
+        hurt.add(flaw.document_id)
+    for tenant in ports.catalog.tenants():
+        for dataset in ports.catalog.datasets(tenant):
             known.add((tenant, dataset.id))
-            mine = [one for one in documents if one.dataset_id == dataset.id]
-            found += _store(ports, dataset)
-            for document in mine:
-                found += _document(ports, dataset, document)
-    found += [
-        Damage(
-            "orphan", dataset_id, f"the doc store has a room {dataset_id} of no dataset", "the next sweep removes it"
-        )
-        for tenant, dataset_id in spaces
-        if (tenant, dataset_id) not in known
-    ]
+            found += _dataset(ports, dataset, hurt)
+    for tenant, dataset_id in ports.docstore.spaces():
+        if (tenant, dataset_id) not in known:
+            message = f"the doc store has a room {dataset_id} of no dataset"
+            found.append(Damage("orphan", dataset_id, message, SWEPT))
     return found + list(_blobs(ports))
 
 
-def _store(ports: Ports, dataset: Dataset) -> Iterator[Damage]:
+def _retry(document_id: str) -> str:
+    return f"gristmill documents retry {document_id}"
+
+
+def _is_there(ports: Ports, document_id: str) -> bool:
+    return any(_document(ports, tenant, document_id) for tenant in ports.catalog.tenants())
+
+
+def _document(ports: Ports, tenant: str, document_id: str) -> Document | None:
+    try:
+        return ports.catalog.document(tenant, document_id)
+    except NotFound:
+        return None
+
+
+def _dataset(ports: Ports, dataset: Dataset, hurt: set[str]) -> Iterator[Damage]:
     """The generations of a dataset: those that readers see are whole, the others are known."""
     space = Space(dataset.tenant, dataset.id, dataset.dim)
-    for sentence in ports.docstore.check(space):
-        yield Damage("docstore", dataset.name, f"dataset {dataset.name}: {sentence}", _INGEST)
-    stored = ports.docstore.generations(space)
+    try:
+        stored = ports.docstore.generations(space)
+        flaws = ports.docstore.check(space)
+    except StoreError as exc:
+        yield Damage("docstore", dataset.name, f"dataset {dataset.name}: {exc}", REBUILT)
+        return
     states = ports.catalog.generations(dataset.id)
     live = ports.catalog.live(dataset.id)
-    for gen, (document_id, chunks) in live.items():
-        if stored.get(gen, 0) != chunks:
-            message = f"document {document_id}: {chunks} chunks were committed, {stored.get(gen, 0)} are stored"
-            yield Damage("chunks", document_id, message, "gristmill documents retry " + document_id)
-    for gen in stored.keys() - states.keys():
+    for flaw in flaws:
+        if flaw.gen and states.get(flaw.gen) is not GenState.LIVE:
+            continue  # nobody sees it, and it is swept
+        document_id = live[flaw.gen][0] if flaw.gen else ""
+        hurt.add(document_id)
+        yield _flawed(dataset, flaw, document_id)
+    for gen in sorted(stored.keys() - states.keys()):
         message = f"dataset {dataset.name}: {stored[gen]} chunks of generation {gen}, which nobody knows"
-        yield Damage("orphan", dataset.name, message, "the next sweep removes them")
-    for gen, state in states.items():
-        if state is GenState.LIVE and gen not in live:
-            message = f"dataset {dataset.name}: generation {gen} is live, but of no document"
-            yield Damage("orphan", dataset.name, message, "the next sweep removes it")
+        yield Damage("orphan", dataset.name, message, SWEPT)
+    for gen, (document_id, chunks) in live.items():
+        if stored.get(gen, 0) != chunks and document_id not in hurt:
+            hurt.add(document_id)
+            message = f"document {document_id}: {chunks} chunks were committed, {stored.get(gen, 0)} are stored"
+            yield Damage("chunks", document_id, message, _retry(document_id))
+    yield from _read(ports, dataset, hurt, unknown=set(stored) - set(states))
 
 
-def _document(ports: Ports, dataset: Dataset, document: Document) -> Iterator[Damage]:
-    if document.state is RunState.DONE and (document.live is None or document.chunks == 0):
-        message = f"{document.name} is done, but readers see no chunk of it"
-        yield Damage("document", document.id, message, "gristmill documents retry " + document.id)
-    if document.live is None:
-        return
+def _flawed(dataset: Dataset, flaw: Flaw, document_id: str) -> Damage:
+    message = f"dataset {dataset.name}: {flaw.message}"
+    if not document_id:
+        return Damage("docstore", dataset.name, message, REBUILT)
+    return Damage("docstore", document_id, f"{message} (document {document_id})", _retry(document_id))
+
+
+def _read(ports: Ports, dataset: Dataset, hurt: set[str], *, unknown: set[int]) -> Iterator[Damage]:
+    """Every document as readers see it: the chunks of one generation, as many as were counted."""
     space = Space(dataset.tenant, dataset.id, dataset.dim)
-    records = ports.docstore.chunks(space, ports.catalog.view(dataset.id), document.id)
-    if len(records) != document.chunks:
-        message = f"{document.name}: readers see {len(records)} chunks, the catalog counts {document.chunks}"
-        yield Damage("chunks", document.id, message, "gristmill documents retry " + document.id)
-    for chunk_id, count in Counter(record.chunk_id for record in records).items():
-        if count > 1:
-            message = f"{document.name}: chunk {chunk_id} is there {count} times"
-            yield Damage("doubled", document.id, message, "gristmill documents retry " + document.id)
-    if {record.gen for record in records} - {document.live}:
-        message = f"{document.name}: readers see chunks of more than one generation"
-        yield Damage("mixed", document.id, message, "gristmill documents retry " + document.id)
+    for document in ports.catalog.documents(dataset.tenant, dataset.id):
+        if document.live is None or document.id in hurt:
+            continue
+        records = ports.docstore.chunks(space, ports.catalog.view(dataset.id), document.id)
+        latest = _document(ports, dataset.tenant, document.id)
+        if latest is None or latest.live != document.live:
+            continue  # replaced or deleted meanwhile
+        gens = {record.gen for record in records} - unknown
+        if gens - {document.live}:
+            message = f"{document.name}: readers see chunks of generations {sorted(gens)}, not of {document.live} alone"
+            yield Damage("mixed", document.id, message, _retry(document.id))
 
 
 def _blobs(ports: Ports) -> Iterator[Damage]:
     """Every document's bytes are there and are the bytes that were given."""
-    needed: dict[str, Document] = {}
+    stored = sorted(ports.storage.keys("blobs/"))
+    needed = ports.catalog.blobs()
+    checked: set[str] = set()
     for tenant in ports.catalog.tenants():
         for document in ports.catalog.documents(tenant):
-            final = document.failure is not None and document.failure.stage == "detect"
-            if not final:
-                needed[blob_key(tenant, document.digest)] = document
-    for key, document in needed.items():
-        try:
-            data = ports.storage.get(key)
-        except BlobMissing:
-            yield Damage("blob", document.id, f"{document.name}: its bytes are gone", _INGEST)
-            continue
-        if content_digest(data) != document.digest:
-            yield Damage("blob", document.id, f"{document.name}: its stored bytes are damaged", _INGEST)
-    for key in ports.storage.keys("blobs/"):
-        if key not in needed and key.rsplit("/", 1)[-1] not in ports.catalog.blobs():
-            yield Damage("orphan", key, f"blob {key} belongs to no document", "the next sweep removes it")
+            key = blob_key(tenant, document.digest)
+            if document.format and key not in checked:  # without a format it was never read as a document
+                checked.add(key)
+                yield from _blob(ports, key, document)
+    for key in stored:
+        owner = owner_of_blob(key)
+        if owner not in needed and not ports.catalog.needs_blob(*owner):
+            yield Damage("orphan", key, f"blob {key} belongs to no document", SWEPT)
+
+
+def _blob(ports: Ports, key: str, document: Document) -> Iterator[Damage]:
+    try:
+        whole = content_digest(ports.storage.get(key)) == document.digest
+    except BlobMissing:
+        latest = _document(ports, document.tenant, document.id)
+        if latest is not None and latest.digest == document.digest:
+            yield Damage("blob", document.id, f"{document.name}: its bytes are gone", _retry(document.id))
+        return
+    if not whole:
+        yield Damage("blob", document.id, f"{document.name}: its stored bytes are damaged", _retry(document.id))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,15 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from gristmill.base.errors import Conflict, DocumentError, EmptyDocument
-from gristmill.base.ids import file_digest, new_id
+from gristmill.base.errors import (
+    BlobMissing,
+    BrokerUnavailable,
+    Conflict,
+    DocumentError,
+    EmptyDocument,
+    StoreUnavailable,
+)
+from gristmill.base.ids import content_digest, file_digest, new_id
 from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import Message, TaskRecord
@@ -27,6 +35,10 @@ log = get_logger(__name__)
 
 RECONCILE_LOCK = "reconcile"
 BATCH = 200  # runs looked at in one step
+SWEEP_SOON = 5.0  # seconds
+_READS = 3  # of a file that changes meanwhile
+_LOST = Failure("run", "StoreError", "its tasks have succeeded, but the catalog has lost what they did", final=False)
+_BAD = (TaskState.FAILED, TaskState.DEAD, TaskState.CANCELLED)
 
 
 class Reconciled(msgspec.Struct, frozen=True):
@@ -76,17 +88,23 @@ class IngestService:
         return submission
 
     async def retry(self, tenant: str, document_id: str, settings: IngestSettings) -> Submission:
-        """Ingest a document's stored bytes anew, whatever became of it last time."""
+        """Ingest a document's stored bytes anew, whatever became of it last time.
+
+        Where they are gone or damaged, they are taken from its file again, if that still holds them. Raises BlobMissing.
+        """
         document = await to_thread.run_sync(self._ports.catalog.document, tenant, document_id)
         submission = await to_thread.run_sync(self._again, document, settings)
         await self._publish([submission.run])
         return submission
 
     async def cancel(self, tenant: str, document_id: str) -> bool:
-        """Cancel a document's unfinished run: readers never see it, its tasks end, the sweep removes what it wrote (P5)."""
+        """Cancel a document's unfinished run: readers never see it, its tasks end, a sweep removes what it wrote (P5)."""
         document = await to_thread.run_sync(self._ports.catalog.document, tenant, document_id)
         cancelled = await to_thread.run_sync(self._ports.catalog.cancel, document.run_id)
-        await self._stop_tasks(document.run_id)
+        parts = await to_thread.run_sync(self._ports.catalog.parts, document.run_id)
+        await self._cancel_keys(keys(document.run_id, parts))
+        if cancelled:
+            await self._sweep_soon()
         return cancelled
 
     async def delete(self, tenant: str, document_id: str) -> None:
@@ -95,16 +113,15 @@ class IngestService:
         run_keys = keys(document.run_id, await to_thread.run_sync(self._ports.catalog.parts, document.run_id))
         await to_thread.run_sync(self._ports.catalog.delete_document, tenant, document_id)
         await self._cancel_keys(run_keys)
-        await self._broker.publish([_sweep_message()])
+        await self._sweep_soon()
 
     async def delete_dataset(self, tenant: str, dataset_id: str) -> None:
         """Delete a dataset with all its documents."""
-        unfinished = await to_thread.run_sync(lambda: self._ports.catalog.unfinished(limit=1_000_000))
-        mine = [run for run in unfinished if run.dataset_id == dataset_id]
+        mine = [run async for batch in self._unfinished() for run in batch if run.dataset_id == dataset_id]
         await to_thread.run_sync(self._ports.catalog.delete_dataset, tenant, dataset_id)
         for run in mine:
             await self._cancel_keys(keys(run.id, [Part(run.id, n) for n in range(run.parts)]))
-        await self._broker.publish([_sweep_message()])
+        await self._sweep_soon()
 
     async def runs(self, run_ids: Sequence[str]) -> list[Run]:
         """Where these runs are."""
@@ -114,38 +131,59 @@ class IngestService:
         """Compare every unfinished run with the broker.
 
         What the broker does not know is published again, with the same keys. A run with a task that ended badly without
-        the body's own word (a crash, a hard limit, attempts used up) is failed with the task's error. A run whose parts
-        are all done, but which nobody committed, gets a finish.
+        the body's own word (a crash, a hard limit, attempts used up) is failed with the task's error, one with a task that
+        somebody cancelled is cancelled. A run whose parts are all done, but which nobody committed, gets a finish.
         """
-        unfinished = await to_thread.run_sync(lambda: self._ports.catalog.unfinished(limit=100_000))
-        published = failed = 0
-        for first in range(0, len(unfinished), BATCH):
-            batch = unfinished[first : first + BATCH]
-            failed += await self._fail_ended(batch)
-            published += await self._publish(batch)
-        return Reconciled(len(unfinished), published, failed)
+        looked_at = published = failed = 0
+        async for batch in self._unfinished():
+            parts = await to_thread.run_sync(self._ports.catalog.parts_of, [run.id for run in batch])
+            known = await self._broker.find([key for run in batch for key in keys(run.id, parts[run.id])])
+            ended = {run.id for run in batch if await self._end_with(run, parts[run.id], known)}
+            open_ = [run for run in batch if run.id not in ended]
+            wanted = [message for run in open_ for message in messages(run, parts[run.id]) if message.key not in known]
+            published += sum(await self._broker.publish(wanted)) if wanted else 0
+            looked_at, failed = looked_at + len(batch), failed + len(ended)
+        return Reconciled(looked_at, published, failed)
 
     async def keep_reconciled(self, *, every: float, owner: str) -> None:
-        """Reconcile every ``every`` seconds, and at once when a task ends badly; one process at a time does it."""
-        async with self._broker.notices() as notices:
-            while True:
-                if await self._broker.lock(RECONCILE_LOCK, owner=owner, ttl=max(every * 3, 10.0)):
-                    done = await self.reconcile()
-                    if done.published or done.failed:
-                        log.info("reconciled", published=done.published, failed=done.failed)
-                with anyio.move_on_after(every):
-                    async for notice in notices:
-                        if notice.kind == "state" and notice.state in (TaskState.FAILED, TaskState.DEAD):
-                            break
+        """Reconcile every ``every`` seconds, and at once when a task ends badly; one process at a time does it.
+
+        A store or broker that does not answer is asked again after ``every`` seconds.
+        """
+        while True:
+            try:
+                async with self._broker.notices() as notices:
+                    while True:
+                        await self._reconcile_if_mine(every=every, owner=owner)
+                        with anyio.move_on_after(every):
+                            async for notice in notices:
+                                if notice.kind == "state" and notice.state in _BAD:
+                                    break
+            except (BrokerUnavailable, StoreUnavailable) as exc:
+                log.warning("catalog and broker could not be compared", error=str(exc))
+                await anyio.sleep(every)
+
+    async def _reconcile_if_mine(self, *, every: float, owner: str) -> None:
+        if await self._broker.lock(RECONCILE_LOCK, owner=owner, ttl=max(every * 3, 10.0)):
+            done = await self.reconcile()
+            if done.published or done.failed:
+                log.info("reconciled", published=done.published, failed=done.failed)
+
+    async def _unfinished(self) -> AsyncIterator[list[Run]]:
+        """Unfinished runs, some at a time."""
+        look = self._ports.catalog.unfinished
+        batch = await to_thread.run_sync(lambda: look(limit=BATCH))
+        while batch:
+            yield batch
+            batch = await to_thread.run_sync(lambda last: look(limit=BATCH, after=last), batch[-1])
 
     def _store(self, dataset: Dataset, file: FileSubmit, settings: IngestSettings, again: bool) -> Submission:
         """Blob first, then the catalog in one transaction, then a look whether the sweep took the blob in between."""
         ports = self._ports
-        content = file.digest or file_digest(file.path)
-        key = blob_key(dataset.tenant, content)
         format_, failure = self._recognise(file)
-        if failure is None and not ports.storage.exists(key):
-            ports.storage.put_file(key, file.path)
+        content = file.digest or file_digest(file.path)
+        if failure is None:
+            content = self._keep(dataset.tenant, file.path, content)
         submission = ports.catalog.submit(
             dataset,
             NewDocument(source_of(file.path), file.name, content, file.path.stat().st_size, format_),
@@ -155,9 +193,23 @@ class IngestService:
             failure=failure,
             again=again,
         )
-        if failure is None and not ports.storage.exists(key):
-            ports.storage.put_file(key, file.path)
+        if failure is None:
+            self._keep(dataset.tenant, file.path, content)
         return submission
+
+    def _keep(self, tenant: str, path: Path, content: str) -> str:
+        """Store a file's bytes if they are not there yet. Returns their digest: it may change while it is read."""
+        for _ in range(_READS):
+            key = blob_key(tenant, content)
+            if self._ports.storage.exists(key):
+                return content
+            self._ports.storage.put_file(key, path)
+            found = file_digest(path)
+            if found == content:
+                return content
+            self._ports.storage.delete(key)
+            content = found
+        raise OSError(f"{path} changes while it is read")
 
     def _recognise(self, file: FileSubmit) -> tuple[str, Failure | None]:
         try:
@@ -173,6 +225,7 @@ class IngestService:
             raise Conflict(
                 f"{document.name} was never read as a document, so nothing of it is stored: ingest its file again"
             )
+        self._restore(document)
         return ports.catalog.submit(
             ports.catalog.dataset(document.tenant, document.dataset_id),
             NewDocument(document.source, document.name, document.digest, document.size, document.format),
@@ -189,22 +242,60 @@ class IngestService:
     def _messages(self, runs: Sequence[Run]) -> list[Message]:
         return [message for run in runs for message in messages(run, self._ports.catalog.parts(run.id))]
 
-    async def _fail_ended(self, runs: Sequence[Run]) -> int:
-        """Fail the runs that one of these tasks has let down."""
-        failed = 0
-        for run in runs:
-            parts = await to_thread.run_sync(self._ports.catalog.parts, run.id)
-            known = await self._broker.find(keys(run.id, parts))
-            bad = [record for record in known.values() if record.state in (TaskState.FAILED, TaskState.DEAD)]
-            if bad:
-                ended: bool = await to_thread.run_sync(self._ports.catalog.fail, run.id, _failure_of(bad[0]))
-                failed += ended
-                await self._stop_tasks(run.id)
-        return failed
+    def _restore(self, document: Document) -> None:
+        """Make sure that the document's bytes are there, undamaged."""
+        storage, key = self._ports.storage, blob_key(document.tenant, document.digest)
+        with suppress(BlobMissing):
+            if content_digest(storage.get(key)) == document.digest:
+                return
+            storage.delete(key)
+        path = Path(document.source)
+        with suppress(OSError):
+            if path.is_file() and file_digest(path) == document.digest:
+                self._keep(document.tenant, path, document.digest)
+        if not storage.exists(key):
+            raise BlobMissing(
+                f"the stored bytes of {document.name} are gone, and so are those of {document.source}: ingest the document"
+                " from where it is now, or delete it"
+            )
 
-    async def _stop_tasks(self, run_id: str) -> None:
-        parts = await to_thread.run_sync(self._ports.catalog.parts, run_id)
-        await self._cancel_keys(keys(run_id, parts))
+    async def _end_with(self, run: Run, parts: Sequence[Part], known: Mapping[str, TaskRecord]) -> bool:
+        """End a run that one of its tasks has let down. Returns whether it did."""
+        mine = [known[key] for key in keys(run.id, parts) if key in known]
+        bad = next((record for record in mine if record.state in _BAD), None)
+        if bad is None and not await self._lost_effect(run, parts, known):
+            return False
+        catalog, ended = self._ports.catalog, False
+        if bad is None:
+            ended = await to_thread.run_sync(catalog.fail, run.id, _LOST)
+        elif bad.state is TaskState.CANCELLED:
+            ended = await to_thread.run_sync(catalog.cancel, run.id)
+        else:
+            ended = await to_thread.run_sync(catalog.fail, run.id, _failure_of(bad))
+        await self._cancel_keys([record.message.key or "" for record in mine if not record.state.final])
+        return ended
+
+    async def _lost_effect(self, run: Run, parts: Sequence[Part], known: Mapping[str, TaskRecord]) -> bool:
+        """Whether a task that has succeeded is still to be done: the catalog was set back (power cut, old backup)."""
+
+        def open_keys(run: Run, parts: Sequence[Part]) -> set[str | None]:
+            return {message.key for message in messages(run, parts)}
+
+        done = {key for key, record in known.items() if record.state is TaskState.SUCCEEDED}
+        if not done & open_keys(run, parts):
+            return False
+        # The task may have ended after we read the catalog; what the catalog says now is later than what the broker said.
+        [run] = await self.runs([run.id]) or [run]
+        parts = await to_thread.run_sync(self._ports.catalog.parts, run.id)
+        return not run.state.final and bool(done & open_keys(run, parts))
+
+    async def _sweep_soon(self) -> None:
+        """Have one sweep for all that is deleted within a few seconds."""
+        now = await self._broker.now()
+        number = int(now // SWEEP_SOON)
+        delay = (number + 1) * SWEEP_SOON - now
+        key = f"{SWEEP_TASK}:{number}"
+        await self._broker.publish([Message(id=new_id(), task=SWEEP_TASK, queue=QUEUE, key=key, delay=delay)])
 
     async def _cancel_keys(self, run_keys: Sequence[str]) -> None:
         known = await self._broker.find(run_keys)
@@ -218,7 +309,3 @@ def _failure_of(record: TaskRecord) -> Failure:
     if error is None:
         return Failure("run", "TaskDead", f"the task ended as {record.state} without saying why", final=False)
     return Failure(error.stage or "run", error.type, error.message, final=bool(error.limit))
-
-
-def _sweep_message() -> Message:
-    return Message(id=new_id(), task=SWEEP_TASK, queue=QUEUE)

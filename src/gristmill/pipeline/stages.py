@@ -6,15 +6,15 @@ stage's result is kept under a digest of what it depends on, so that a second ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import msgspec
 
 from gristmill.base.clock import Clock
-from gristmill.base.errors import DocumentTooLarge, EmptyDocument
-from gristmill.base.ids import digest
+from gristmill.base.errors import BlobMissing, DocumentTooLarge, EmptyDocument, StoreError
+from gristmill.base.ids import content_digest, digest
 from gristmill.pipeline.embed import embed
 from gristmill.pipeline.index import records, write
 from gristmill.pipeline.settings import IngestSettings, load_settings
@@ -37,6 +37,7 @@ from gristmill.ports.storage import ObjectStore
 
 PARSED = "parsed"
 CHUNKS = "chunks"
+WINDOW = 2048  # chunks whose vectors are in memory at a time (P8)
 MAX_CACHED_PARSE = 32 * 1024 * 1024  # a larger parsed document is parsed again when its chunking changes
 
 Report = Callable[[float, str], None]
@@ -110,13 +111,15 @@ def make_chunks(ports: Ports, work: Piece, stage: StageName) -> tuple[list[Chunk
     parse_key = _parse_key(ports, work, parser)
     key = digest(parse_key, chunker.name, str(chunker.version), msgspec.json.encode(work.settings.chunk))
     cached = ports.cache.get_many(CHUNKS, [key]).get(key)
-    if cached is None:
-        parsed = _parse(ports, work, parser, parse_key, stage)
-        with stage("chunk"):
-            cached = _chunk(chunker, parsed, work.settings.chunk, ports.count)
-            ports.cache.put_many(CHUNKS, {key: cached})
-    pages, chunks = msgspec.msgpack.decode(cached, type=tuple[int, bytes])
-    return decode_chunks(chunks), pages
+    if cached is not None:
+        chunks, pages = _unpacked(cached)
+        if _all_stored(ports, work, (chunk.asset for chunk in chunks)):
+            return chunks, pages
+    parsed = _parse(ports, work, parser, parse_key, stage)
+    with stage("chunk"):
+        fresh = _chunk(chunker, parsed, work.settings.chunk, ports.count)
+        ports.cache.put_many(CHUNKS, {key: fresh})
+    return _unpacked(fresh)
 
 
 def embed_and_write(
@@ -125,26 +128,38 @@ def embed_and_write(
     """Embed a slice of a part's chunks and write its records. Raises GenerationClosed when the run was overtaken."""
     first = work.part.chunk_first or 0
     mine = chunks[first : work.part.chunk_last]
+    order = work.part.first or 0  # parts of one run never share their first unit, and follow the reading order
     with stage("embed"):
         embedder = ports.embedder(work.settings.embedder)
-        embedded = embed([chunk.text for chunk in mine], embedder, ports.cache, report)
-    with stage("index"):
-        order = work.part.first or 0  # parts of one run never share their first unit, and follow the reading order
-        batch = records(
-            mine,
-            embedded.vectors,
-            gen=work.run.gen,
-            part=order,
-            first=first,
-            document_id=work.document.id,
-            document=work.document.name,
-            created=ports.clock.now(),
-        )
-        write(ports.docstore, work.space, batch, ports.catalog.writable)
-        if first + len(mine) == len(chunks):
+    computed = 0
+    for at in range(0, len(mine), WINDOW):
+        window = mine[at : at + WINDOW]
+        share = _share_of(report, at / len(mine), len(window) / len(mine))
+        with stage("embed"):
+            embedded = embed([chunk.text for chunk in window], embedder, ports.cache, share)
+        with stage("index"):
+            batch = records(
+                window,
+                embedded.vectors,
+                gen=work.run.gen,
+                part=order,
+                first=first + at,
+                document_id=work.document.id,
+                document=work.document.name,
+                created=ports.clock.now(),
+            )
+            write(ports.docstore, work.space, batch, ports.catalog.writable)
+        computed += embedded.computed
+    if first + len(mine) == len(chunks):
+        with stage("index"):
             ports.docstore.trim(work.space, work.run.gen, order, len(chunks))
     counted = pages if first == 0 else 0
-    return Written(len(mine), sum(chunk.tokens for chunk in mine), counted, embedded.computed)
+    return Written(len(mine), sum(chunk.tokens for chunk in mine), counted, computed)
+
+
+def _share_of(report: Report, begin: float, share: float) -> Report:
+    """Progress within a window as progress of the whole."""
+    return lambda value, message: report(begin + value * share, message)
 
 
 def commit(ports: Ports, run: Run) -> bool:
@@ -157,7 +172,16 @@ def commit(ports: Ports, run: Run) -> bool:
 
 
 def _fetch(ports: Ports, run: Run, name: str) -> Source:
-    return Source(name, ports.storage.get(blob_key(run.tenant, run.digest)))
+    """The document's bytes, and no others: results are kept under their digest. Damaged ones give way to better."""
+    key = blob_key(run.tenant, run.digest)
+    try:
+        data = ports.storage.get(key)
+    except BlobMissing as exc:
+        raise BlobMissing(f"the stored bytes of {name} are gone: ingest the file again") from exc
+    if content_digest(data) != run.digest:
+        ports.storage.delete(key)
+        raise StoreError(f"the stored bytes of {name} were damaged and were removed: ingest the file again")
+    return Source(name, data)
 
 
 def _parse_key(ports: Ports, work: Piece, parser: Parser) -> str:
@@ -171,7 +195,9 @@ def _parse_key(ports: Ports, work: Piece, parser: Parser) -> str:
 def _parse(ports: Ports, work: Piece, parser: Parser, key: str, stage: StageName) -> ParsedDocument:
     cached = ports.cache.get_many(PARSED, [key]).get(key)
     if cached is not None:
-        return decode_parsed(cached)
+        known = decode_parsed(cached)
+        if _all_stored(ports, work, _assets(known)):
+            return known
     with stage("fetch"):
         source = _fetch(ports, work.run, work.document.name)
         if len(source.data) > ports.limits.max_bytes:
@@ -186,13 +212,32 @@ def _parse(ports: Ports, work: Piece, parser: Parser, key: str, stage: StageName
     return parsed
 
 
+def _all_stored(ports: Ports, work: Piece, assets: Iterable[str]) -> bool:
+    """Whether these pictures are still there: they go with the last document that has them, cached results stay."""
+    keys = {asset_key(work.run.tenant, work.run.digest, asset) for asset in assets if asset}
+    return all(ports.storage.exists(key) for key in keys)
+
+
+def _assets(parsed: ParsedDocument) -> Iterator[str]:
+    yield from parsed.assets
+    for child in parsed.children:
+        yield from _assets(child)
+
+
 def _store_assets(ports: Ports, work: Piece, parsed: ParsedDocument) -> None:
     """Move picture bytes to the storage; what goes on is their ids."""
     for asset in parsed.assets.values():
-        ports.storage.put(asset_key(work.run.tenant, work.run.digest, asset.id), asset.data)
+        key = asset_key(work.run.tenant, work.run.digest, asset.id)
+        if not ports.storage.exists(key):
+            ports.storage.put(key, asset.data)
         asset.data = b""
     for child in parsed.children:
         _store_assets(ports, work, child)
+
+
+def _unpacked(cached: bytes) -> tuple[list[Chunk], int]:
+    pages, chunks = msgspec.msgpack.decode(cached, type=tuple[int, bytes])
+    return decode_chunks(chunks), pages
 
 
 def _chunk(chunker: Chunker, parsed: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> bytes:

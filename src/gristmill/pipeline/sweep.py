@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from gristmill.base.errors import BlobMissing
 from gristmill.pipeline.stages import Ports
 from gristmill.ports.docstore import Space
+
+ASIDE = "aside/"  # where an object is while it is removed
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -16,6 +20,7 @@ class Swept(msgspec.Struct, frozen=True):
     generations: int
     blobs: int
     cached: int
+    rooms: int = 0
 
 
 def sweep(ports: Ports, *, grace: float, keep_dead: float, cache_bytes: int) -> Swept:
@@ -32,8 +37,11 @@ def sweep(ports: Ports, *, grace: float, keep_dead: float, cache_bytes: int) -> 
         ports.catalog.swept(gens, keep_dead=keep_dead)
         generations += len(gens)
     records += _sweep_strangers(ports)
-    blobs = _sweep_spaces(ports) + _sweep_blobs(ports) + _sweep_assets(ports)
-    return Swept(records, generations, blobs, ports.cache.evict(max_bytes=cache_bytes))
+    rooms = _sweep_rooms(ports)
+    blobs = (
+        _put_back(ports) + _sweep_objects(ports, "blobs/", owner_of_blob) + _sweep_objects(ports, "assets/", _of_asset)
+    )
+    return Swept(records, generations, blobs, ports.cache.evict(max_bytes=cache_bytes), rooms)
 
 
 def _sweep_strangers(ports: Ports) -> int:
@@ -51,7 +59,7 @@ def _sweep_strangers(ports: Ports) -> int:
     return removed
 
 
-def _sweep_spaces(ports: Ports) -> int:
+def _sweep_rooms(ports: Ports) -> int:
     """Rooms of datasets that are gone; the others get their upkeep."""
     dropped = 0
     spaces = ports.docstore.spaces()
@@ -68,34 +76,57 @@ def _sweep_spaces(ports: Ports) -> int:
     return dropped
 
 
-def _sweep_blobs(ports: Ports) -> int:
-    """Blobs without a document.
+def owner_of_blob(key: str) -> tuple[str, str]:
+    """(tenant, digest) of ``blobs/<tenant>/<two digits>/<digest>``."""
+    words = key.split("/")
+    return words[1], words[-1]
 
-    A submit stores the blob first and writes the catalog after it, then looks whether the blob is still there; so a blob
-    that becomes needed while it is removed is either put back here or stored again there.
+
+def _of_asset(key: str) -> tuple[str, str]:
+    """(tenant, digest) of ``assets/<tenant>/<digest>/<asset>``."""
+    words = key.split("/")
+    return words[1], words[2] if len(words) > 2 else ""
+
+
+def _sweep_objects(ports: Ports, prefix: str, owner: Callable[[str], tuple[str, str]]) -> int:
+    """Objects without a document. Listed before the catalog is asked, so most new ones do not even come into question.
+
+    One that becomes needed while it is removed (a submit found it there and wrote the catalog meanwhile) is put back.
     """
+    keys = list(ports.storage.keys(prefix))
     needed = ports.catalog.blobs()
+    return sum(_removed(ports, key, *owner(key)) for key in keys if owner(key) not in needed)
+
+
+def _removed(ports: Ports, key: str, tenant: str, content: str) -> bool:
+    """Move an object aside, look again, and then let it go; a crash in between leaves it where the next sweep looks."""
+    if ports.catalog.needs_blob(tenant, content):
+        return False
+    try:
+        ports.storage.put(ASIDE + key, ports.storage.get(key))
+    except BlobMissing:
+        return False
+    ports.storage.delete(key)
+    return not _settled(ports, key, tenant, content)
+
+
+def _settled(ports: Ports, key: str, tenant: str, content: str) -> bool:
+    """Put an object that is aside back if it is needed, or forget it. Returns whether it was needed."""
+    needed = ports.catalog.needs_blob(tenant, content)
+    if needed and not ports.storage.exists(key):
+        ports.storage.put(key, ports.storage.get(ASIDE + key))
+    ports.storage.delete(ASIDE + key)
+    return needed
+
+
+def _put_back(ports: Ports) -> int:
+    """What a sweep that died had aside."""
     removed = 0
-    for key in list(ports.storage.keys("blobs/")):
-        content = key.rsplit("/", 1)[-1]
-        if content in needed:
-            continue
+    for aside in list(ports.storage.keys(ASIDE)):
+        key = aside.removeprefix(ASIDE)
+        owner = _of_asset if key.startswith("assets/") else owner_of_blob
         try:
-            data = ports.storage.get(key)
-        except BlobMissing:
+            removed += not _settled(ports, key, *owner(key))
+        except BlobMissing:  # another sweep was faster
             continue
-        ports.storage.delete(key)
-        if content in ports.catalog.blobs():
-            ports.storage.put(key, data)
-        else:
-            removed += 1
     return removed
-
-
-def _sweep_assets(ports: Ports) -> int:
-    """Pictures of documents that are gone. One that is still needed was parsed again, and stored again with it."""
-    needed = ports.catalog.blobs()
-    gone = [key for key in ports.storage.keys("assets/") if key.split("/")[2] not in needed]
-    for key in gone:
-        ports.storage.delete(key)
-    return len(gone)

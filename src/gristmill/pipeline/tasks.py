@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gristmill.base.errors import BlobMissing, GenerationClosed, GristmillError
+from gristmill.base.errors import (
+    BlobMissing,
+    DocumentError,
+    GenerationClosed,
+    GristmillError,
+    LimitExceeded,
+    ModelRefused,
+)
 from gristmill.base.settings.mask import masked_text
 from gristmill.engine.context import TaskContext
 from gristmill.engine.task import App, TaskOptions
@@ -24,6 +31,9 @@ from gristmill.pipeline.settings import IngestSettings, load_settings
 from gristmill.pipeline.stages import Piece, Ports, Report
 from gristmill.pipeline.sweep import sweep
 from gristmill.ports.catalog import Failure, LogLine, Part, Run
+
+# What the same bytes with the same settings will meet again; anything else the next ingest tries anew.
+_FINAL = (DocumentError, LimitExceeded, ModelRefused)
 
 SWEEP_TASK = "pipeline.sweep"
 
@@ -96,7 +106,7 @@ def _writes_down(ctx: TaskContext, ports: Ports, run_id: str) -> Iterator[None]:
             ctx.stage_name or "run",
             type(exc).__name__,
             masked_text(str(exc)),
-            final=not _worth_repeating(exc),
+            final=isinstance(exc, _FINAL),
         )
         ports.catalog.fail(run_id, failure)
         raise

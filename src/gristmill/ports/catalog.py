@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gristmill.ports.docstore import View
+from gristmill.ports.docstore import Flaw, View
 
 
 class RunState(StrEnum):
@@ -193,7 +193,7 @@ class Catalog(ABC):
 
     @abstractmethod
     def delete_dataset(self, tenant: str, dataset_id: str) -> None:
-        """Forget the dataset with its documents, runs and generations. Running runs become cancelled."""
+        """Forget the dataset with its documents, runs and generations. Runs that have not ended are logged as cancelled."""
 
     # -- documents and runs
     @abstractmethod
@@ -243,8 +243,8 @@ class Catalog(ABC):
         """These runs, in any order; unknown ids are left out."""
 
     @abstractmethod
-    def unfinished(self, *, limit: int = 1000) -> list[Run]:
-        """Runs that have not ended, oldest first."""
+    def unfinished(self, *, limit: int = 1000, after: Run | None = None) -> list[Run]:
+        """Runs that have not ended, oldest first; with ``after`` those that come after it in this order."""
 
     @abstractmethod
     def start(self, run_id: str) -> Run:
@@ -259,18 +259,26 @@ class Catalog(ABC):
         """Replace an unfinished part by several, once: ``parts[0]`` keeps the number, the others get new ones."""
 
     @abstractmethod
-    def parts(self, run_id: str) -> list[Part]: ...
+    def parts(self, run_id: str) -> list[Part]:
+        """The parts of a run by number; none where the run is unknown."""
+
+    @abstractmethod
+    def parts_of(self, run_ids: Sequence[str]) -> dict[str, list[Part]]:
+        """The parts of several runs by number; a run without any has an empty list."""
 
     @abstractmethod
     def part(self, run_id: str, number: int) -> Part: ...
 
     @abstractmethod
     def report(self, run_id: str, number: int, progress: float) -> float:
-        """Keep a part's progress (0..1, never falling). Returns the run's."""
+        """Keep a part's progress (0..1, never falling). Returns the run's. Nothing changes once the run has ended."""
 
     @abstractmethod
     def finish_part(self, run_id: str, number: int, *, chunks: int, tokens: int, pages: int) -> int:
-        """Mark a part done (twice is once). Returns how many parts are not done yet."""
+        """Mark a part done (twice is once). Returns how many parts are not done yet.
+
+        Raises GenerationClosed when the run has failed or was cancelled, NotFound for a part that it does not have.
+        """
 
     @abstractmethod
     def log(self, run_id: str, lines: Sequence[LogLine]) -> None:
@@ -283,7 +291,8 @@ class Catalog(ABC):
     @abstractmethod
     def commit(self, run_id: str, *, chunks: int) -> bool:
         """Make the run's generation live and retire the one before, if nothing overtook it and ``chunks`` is what the parts
-        made together; else False, and nothing changes except that a superseded generation is dead. Twice is once."""
+        made together; else nothing changes except that a superseded generation is dead: False where the run has ended
+        otherwise or has open parts, Conflict where the counts differ or there is no chunk at all. Twice is once."""
 
     @abstractmethod
     def fail(self, run_id: str, failure: Failure) -> bool:
@@ -311,7 +320,10 @@ class Catalog(ABC):
 
     @abstractmethod
     def swept(self, gens: Sequence[int], *, keep_dead: float) -> None:
-        """Forget swept generations; dead ones stay hidden for ``keep_dead`` seconds, for a zombie may still write."""
+        """Forget swept generations; dead ones stay hidden for ``keep_dead`` seconds, for a zombie may still write.
+
+        A generation that is pending or live is left alone.
+        """
 
     @abstractmethod
     def live(self, dataset_id: str) -> dict[int, tuple[str, int]]:
@@ -322,12 +334,16 @@ class Catalog(ABC):
         """All known generations of a dataset."""
 
     @abstractmethod
-    def blobs(self) -> set[str]:
-        """Digests of all blobs that a document or an unfinished run needs."""
+    def blobs(self) -> set[tuple[str, str]]:
+        """(tenant, digest) of all blobs that a document or an unfinished run needs."""
 
     @abstractmethod
-    def check(self) -> list[str]:
-        """Damage inside the catalog itself, a sentence each."""
+    def needs_blob(self, tenant: str, digest: str) -> bool:
+        """Whether a document or an unfinished run of this tenant needs this blob now."""
+
+    @abstractmethod
+    def check(self) -> list[Flaw]:
+        """Damage inside the catalog itself."""
 
     # -- files seen before
     @abstractmethod
@@ -335,7 +351,8 @@ class Catalog(ABC):
         """path -> (size, mtime in ns, digest) of files as they were when last ingested: saves reading them again."""
 
     @abstractmethod
-    def remember_files(self, dataset_id: str, files: dict[str, tuple[int, int, str]]) -> None: ...
+    def remember_files(self, dataset_id: str, files: dict[str, tuple[int, int, str]]) -> None:
+        """Keep how files looked, in the place of what was kept of them before."""
 
     def close(self) -> None:  # noqa: B027
         """Give up connections."""

@@ -68,10 +68,19 @@ class Hit(msgspec.Struct):
     score: float
 
 
+class Flaw(msgspec.Struct, frozen=True):
+    """Damage inside a store, as a sentence, with the document and the generation that it is in ("" and 0: all of it)."""
+
+    message: str
+    document_id: str = ""
+    gen: int = 0
+
+
 class DocStore(ABC):
     """Chunks by dataset. Readers pass a View and see whole generations only; writers append, the sweep deletes.
 
-    Safe for several processes at once. Raises StoreUnavailable when the store does not answer.
+    A room is found by tenant and dataset; its dimension is that of the first vector written, and others are refused with
+    Conflict. Safe for several processes at once. Raises StoreUnavailable when the store does not answer.
     """
 
     @abstractmethod
@@ -124,8 +133,8 @@ class DocStore(ABC):
         """Delete up to ``limit`` records of these generations. Returns how many; 0 means none are left."""
 
     @abstractmethod
-    def check(self, space: Space) -> list[str]:
-        """Damage inside the store itself (index out of step, missing vectors, doubled ids), a sentence each."""
+    def check(self, space: Space) -> list[Flaw]:
+        """Damage inside the store itself: index out of step, missing texts or vectors, doubled ids, mixed generations."""
 
     @abstractmethod
     def drop(self, space: Space) -> None:

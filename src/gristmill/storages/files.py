@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import BlobMissing, StoreUnavailable
 from gristmill.base.ids import new_id
 from gristmill.ports.storage import ObjectStore
-from gristmill.storages.keys import checked
+from gristmill.storages.keys import checked, is_key
 
 _TEMPORARY = ".put-"
 _LEFT_OVER = 3600.0  # seconds after which an unfinished put is a crashed one
@@ -42,31 +43,34 @@ class FileStore(ObjectStore):
     def exists(self, key: str) -> bool:
         path = self._path(key)
         try:
-            path.stat()
+            return stat.S_ISREG(path.stat().st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as exc:
             raise StoreUnavailable(f"object {key!r} cannot be looked for: {exc}") from exc
-        return True
 
     def delete(self, key: str) -> None:
         with suppress(BlobMissing), _named_errors(key):
             self._path(key).unlink()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        for folder, _, names in os.walk(self._root):
+        inside, _, _ = prefix.rpartition("/")
+        if inside and not is_key(inside):
+            return
+        for folder, _, names in os.walk(self._root / inside, onerror=_no_listing):
             for name in names:
                 path = Path(folder, name)
                 if name.startswith(_TEMPORARY):
                     self._remove_left_over(path)
                     continue
                 key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix):
+                if key.startswith(prefix) and is_key(key):
                     yield key
 
     def _put(self, key: str, write: Callable[[BinaryIO], object]) -> None:
         path = self._path(key)
         temporary = path.with_name(_TEMPORARY + new_id())
+        fresh = [folder for folder in path.parents if not folder.exists()] if self._durable else []
         with _named_errors(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -81,7 +85,8 @@ class FileStore(ObjectStore):
                     temporary.unlink()
                 raise
             if self._durable:
-                _sync_folder(path.parent)
+                for folder in (path.parent, *(one.parent for one in fresh)):
+                    _sync_folder(folder)
 
     def _path(self, key: str) -> Path:
         return self._root / checked(key)
@@ -94,12 +99,18 @@ class FileStore(ObjectStore):
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename is on the disk when its folder is."""
+    """A new name is on the disk when its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _no_listing(exc: OSError) -> None:
+    """A folder that is not there has no keys; one that cannot be read is no empty one."""
+    if not isinstance(exc, FileNotFoundError | NotADirectoryError):
+        raise StoreUnavailable(f"objects cannot be listed: {exc}") from exc
 
 
 @contextmanager

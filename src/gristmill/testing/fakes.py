@@ -15,9 +15,10 @@ from typing import Any
 
 import msgspec
 
-from gristmill.base.errors import NotFound
+from gristmill.base.errors import Conflict, NotFound
+from gristmill.base.ids import digest
 from gristmill.ports.catalog import Dataset
-from gristmill.ports.docstore import DocStore, Filter, Hit, Record, Space, View
+from gristmill.ports.docstore import DocStore, Filter, Flaw, Hit, Record, Space, View
 from gristmill.providers.lexical import LexicalEmbedder
 from gristmill.search.tokens import tokenize
 from gristmill.search.vectors import unpack
@@ -57,28 +58,43 @@ class FakeDocStore(DocStore):
     """Chunks in a dict, every score computed from scratch: slow, and easy to believe."""
 
     def __init__(self) -> None:
-        self._rooms: dict[Space, dict[int, Record]] = {}
+        self._rooms: dict[tuple[str, str], dict[int, Record]] = {}
+        self._ids: dict[int, str] = {}  # as they were written
+        self._dims: dict[tuple[str, str], int] = {}
 
     def write(self, space: Space, records: Sequence[Record]) -> None:
-        room = self._rooms.setdefault(space, {})
+        key = (space.tenant, space.dataset_id)
+        self._check_dim(key, space.dim, [len(record.vector) // 4 for record in records])
+        room = self._rooms.setdefault(key, {})
         for record in records:
-            same = [rid for rid, old in room.items() if _place(old) == _place(record)]
-            room[same[0] if same else max(room, default=0) + 1] = record
+            for rid in [rid for rid, old in room.items() if _place(old) == _place(record)]:
+                del room[rid]
+            rid = max(self._ids, default=0) + 1
+            room[rid], self._ids[rid] = record, record.chunk_id
 
     def trim(self, space: Space, gen: int, part: int, count: int) -> None:
         self._remove(space, lambda one: one.gen == gen and one.part == part and one.ord >= count)
 
     def seal(self, space: Space, gen: int) -> int:
-        return self.generations(space).get(gen, 0)
+        seen: Counter[tuple[str, str]] = Counter()
+        mine = [(_place(one), rid) for rid, one in self._room(space).items() if one.gen == gen]
+        for _, rid in sorted(mine):
+            record, base = self._room(space)[rid], self._ids[rid]
+            seen[record.document_id, base] += 1
+            number = seen[record.document_id, base]
+            own = base if number == 1 else digest(base, str(number))
+            self._room(space)[rid] = msgspec.structs.replace(record, chunk_id=own)
+        return len(mine)
 
     def find_terms(self, space: Space, view: View, terms: Sequence[str], limit: int, where: Filter) -> list[Hit]:
         return _best(self.score_terms(space, terms, self._seen(space, view, where)), limit)
 
     def find_vector(self, space: Space, view: View, vector: bytes, limit: int, where: Filter) -> list[Hit]:
+        self._check_dim((space.tenant, space.dataset_id), 0, [len(vector) // 4])
         return _best(self.score_vector(space, vector, self._seen(space, view, where)), limit)
 
     def score_terms(self, space: Space, terms: Sequence[str], rids: Sequence[int]) -> dict[int, float]:
-        room = self._rooms.get(space, {})
+        room = self._room(space)
         words = {rid: Counter(tokenize(" ".join([*one.path, one.content]))) for rid, one in room.items()}
         rarity = {
             term: math.log(1 + len(room) / (0.5 + sum(term in of for of in words.values()))) for term in set(terms)
@@ -91,11 +107,11 @@ class FakeDocStore(DocStore):
         return {rid: score for rid, score in scores.items() if score}
 
     def score_vector(self, space: Space, vector: bytes, rids: Sequence[int]) -> dict[int, float]:
-        room = self._rooms.get(space, {})
+        room = self._room(space)
         return {rid: float(unpack(room[rid].vector) @ unpack(vector)) for rid in rids if rid in room}
 
     def get(self, space: Space, rids: Sequence[int]) -> dict[int, Record]:
-        room = self._rooms.get(space, {})
+        room = self._room(space)
         return {rid: msgspec.structs.replace(room[rid], vector=b"") for rid in rids if rid in room}
 
     def chunks(
@@ -106,28 +122,38 @@ class FakeDocStore(DocStore):
         return ordered[offset : None if limit is None else offset + limit]
 
     def generations(self, space: Space) -> dict[int, int]:
-        return dict(Counter(one.gen for one in self._rooms.get(space, {}).values()))
+        return dict(Counter(one.gen for one in self._room(space).values()))
 
     def sweep(self, space: Space, gens: Iterable[int], limit: int = 10_000) -> int:
         gone = set(gens)
-        return self._remove(space, lambda one: one.gen in gone)
+        left = iter(range(limit))
+        return self._remove(space, lambda one: one.gen in gone and next(left, None) is not None)
 
-    def check(self, space: Space) -> list[str]:
+    def check(self, space: Space) -> list[Flaw]:
         return []
 
     def drop(self, space: Space) -> None:
-        self._rooms.pop(space, None)
+        self._rooms.pop((space.tenant, space.dataset_id), None)
+        self._dims.pop((space.tenant, space.dataset_id), None)
 
     def spaces(self) -> list[tuple[str, str]]:
-        return [(space.tenant, space.dataset_id) for space in self._rooms]
+        return sorted(self._rooms)
 
     def maintain(self, space: Space) -> None:
         """Nothing to do."""
 
+    def _room(self, space: Space) -> dict[int, Record]:
+        return self._rooms.get((space.tenant, space.dataset_id), {})
+
+    def _check_dim(self, key: tuple[str, str], dim: int, found: Sequence[int]) -> None:
+        wanted = self._dims.setdefault(key, dim) if dim else self._dims.get(key)
+        if wanted is not None and any(one != wanted for one in found):
+            raise Conflict(f"vectors of {found} numbers, but the dataset's have {wanted}")
+
     def _seen(self, space: Space, view: View, where: Filter) -> list[int]:
         return [
             rid
-            for rid, one in self._rooms.get(space, {}).items()
+            for rid, one in self._room(space).items()
             if one.gen <= view.hi
             and one.gen not in view.hidden
             and one.available
@@ -137,7 +163,7 @@ class FakeDocStore(DocStore):
         ]
 
     def _remove(self, space: Space, gone: Callable[[Record], bool]) -> int:
-        room = self._rooms.get(space, {})
+        room = self._room(space)
         rids = [rid for rid, one in room.items() if gone(one)]
         for rid in rids:
             del room[rid]

@@ -23,9 +23,10 @@ from gristmill.catalogs.sql.rows import (
     to_dataset,
     to_document,
     to_operation,
+    to_part,
     to_run,
 )
-from gristmill.catalogs.sql.schema import dataset, document, generation, run, run_log, seen_file
+from gristmill.catalogs.sql.schema import dataset, document, generation, part, run, run_log, seen_file
 from gristmill.ports.catalog import (
     Catalog,
     Dataset,
@@ -40,7 +41,7 @@ from gristmill.ports.catalog import (
     RunState,
     Submission,
 )
-from gristmill.ports.docstore import View
+from gristmill.ports.docstore import Flaw, View
 
 T = TypeVar("T")
 Connection = sa.Connection
@@ -58,7 +59,7 @@ class SqlCatalog(Catalog):
         self._writer = self._dialect.engine(writes=True)
         self._reader = self._dialect.engine(writes=False)
         with _named_errors():
-            self._dialect.migrate(self._writer)
+            self._dialect.migrate(self._writer, self._reader)
 
     def close(self) -> None:
         self._writer.dispose()
@@ -92,7 +93,7 @@ class SqlCatalog(Catalog):
         ]
 
     def delete_dataset(self, tenant: str, dataset_id: str) -> None:
-        self._write(lambda c: intake.delete_dataset(c, tenant, dataset_id))
+        self._write(lambda c: intake.delete_dataset(c, self._clock.now(), tenant, dataset_id))
 
     # -- documents and runs
     def submit(
@@ -159,8 +160,11 @@ class SqlCatalog(Catalog):
             found += [to_run(row) for row in self._rows(sa.select(run).where(run.c.id.in_(batch)))]
         return found
 
-    def unfinished(self, *, limit: int = 1000) -> list[Run]:
+    def unfinished(self, *, limit: int = 1000, after: Run | None = None) -> list[Run]:
         oldest = sa.select(run).where(_UNFINISHED).order_by(run.c.created, run.c.id).limit(limit)
+        if after is not None:
+            same = sa.and_(run.c.created == after.created, run.c.id > after.id)
+            oldest = oldest.where(sa.or_(run.c.created > after.created, same))
         return [to_run(row) for row in self._rows(oldest)]
 
     def start(self, run_id: str) -> Run:
@@ -187,6 +191,14 @@ class SqlCatalog(Catalog):
 
     def parts(self, run_id: str) -> list[Part]:
         return self._read(lambda c: parts_of(c, run_id))
+
+    def parts_of(self, run_ids: Sequence[str]) -> dict[str, list[Part]]:
+        found: dict[str, list[Part]] = {run_id: [] for run_id in run_ids}
+        for first in range(0, len(run_ids), _NAMES_AT_ONCE):
+            mine = part.c.run_id.in_(run_ids[first : first + _NAMES_AT_ONCE])
+            for row in self._rows(sa.select(part).where(mine).order_by(part.c.run_id, part.c.number)):
+                found[row["run_id"]].append(to_part(row))
+        return found
 
     def part(self, run_id: str, number: int) -> Part:
         return self._read(lambda c: ends.part_of(c, run_id, number))
@@ -256,12 +268,13 @@ class SqlCatalog(Catalog):
 
     def swept(self, gens: Sequence[int], *, keep_dead: float) -> None:
         before = self._clock.now() - keep_dead
-        gone = generation.c.state.in_((GenState.DEAD.value, GenState.RETIRED.value))
+        dead = sa.and_(generation.c.state == GenState.DEAD.value, generation.c.changed <= before)
+        gone = sa.or_(generation.c.state == GenState.RETIRED.value, dead)
 
         def step(connection: Connection) -> None:
             for first in range(0, len(gens), _NAMES_AT_ONCE):
                 batch = generation.c.g.in_(gens[first : first + _NAMES_AT_ONCE])
-                connection.execute(generation.delete().where(batch, gone, generation.c.changed <= before))
+                connection.execute(generation.delete().where(batch, gone))
 
         self._write(step)
 
@@ -275,11 +288,17 @@ class SqlCatalog(Catalog):
         wanted = sa.select(generation.c.g, generation.c.state).where(generation.c.dataset_id == dataset_id)
         return {row["g"]: GenState(row["state"]) for row in self._rows(wanted)}
 
-    def blobs(self) -> set[str]:
-        unfinished = sa.select(run.c.digest).where(_UNFINISHED)
-        return {row["digest"] for row in self._rows(sa.union(sa.select(document.c.digest), unfinished))}
+    def blobs(self) -> set[tuple[str, str]]:
+        unfinished = sa.select(run.c.tenant, run.c.digest).where(_UNFINISHED)
+        needed = sa.union(sa.select(document.c.tenant, document.c.digest), unfinished)
+        return {(row["tenant"], row["digest"]) for row in self._rows(needed)}
 
-    def check(self) -> list[str]:
+    def needs_blob(self, tenant: str, digest: str) -> bool:
+        kept = sa.select(document.c.id).where(document.c.tenant == tenant, document.c.digest == digest)
+        wanted = sa.select(run.c.id).where(run.c.tenant == tenant, run.c.digest == digest, _UNFINISHED)
+        return bool(self._rows(sa.union_all(kept, wanted).limit(1)))
+
+    def check(self) -> list[Flaw]:
         return self._read(lambda c: list(check(c)))
 
     # -- files seen before

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite as sqlite_sql
 
 from gristmill.base import sqlite
-from gristmill.base.errors import SettingsError, StoreUnavailable
+from gristmill.base.errors import Conflict, SettingsError, StoreUnavailable
 from gristmill.catalogs.sql.schema import HEAD
 
 
@@ -42,15 +42,15 @@ class SqliteDialect:
             sa.event.listen(engine, "begin", _begin)
         return engine
 
-    def migrate(self, engine: sa.Engine) -> None:
-        """Bring the tables to this release's revision; costs one query when they are."""
-        with engine.connect() as connection:
+    def migrate(self, writer: sa.Engine, reader: sa.Engine) -> None:
+        """Bring the tables to this release's revision; costs one query, and no lock, when they are."""
+        with reader.connect() as connection:
             if _revision(connection) == HEAD:
                 return
-        with engine.begin() as connection:
+        with writer.begin() as connection:
             found = _revision(connection)
             if found > HEAD:
-                raise StoreUnavailable(
+                raise Conflict(
                     f"the catalog {self._path} was written by a newer release (revision {found}, this one knows {HEAD}):"
                     " install that release"
                 )

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from gristmill.base.errors import Conflict, GenerationClosed, NotFound
-from gristmill.catalogs.sql.rows import pack_failure, parts_of, run_of
+from gristmill.catalogs.sql.rows import pack_failure, parts_of, run_of, to_part
 from gristmill.catalogs.sql.schema import document, generation, operation, part, run
 from gristmill.ports.catalog import Failure, GenState, Part, Run, RunState
 
@@ -59,14 +59,18 @@ def split(connection: sa.Connection, run_id: str, number: int, slices: Sequence[
 
 def part_of(connection: sa.Connection, run_id: str, number: int) -> Part:
     """One part of a run."""
-    for found in parts_of(connection, run_id):
-        if found.number == number:
-            return found
-    raise NotFound(f"run {run_id!r} has no part {number}")
+    wanted = sa.select(part).where(part.c.run_id == run_id, part.c.number == number)
+    row = connection.execute(wanted).mappings().first()
+    if row is None:
+        raise NotFound(f"run {run_id!r} has no part {number}")
+    return to_part(row)
 
 
 def report(connection: sa.Connection, run_id: str, number: int, progress: float) -> float:
     """See ``Catalog.report``."""
+    found = run_of(connection, run_id)
+    if found is None or found.state.final:
+        return found.progress if found else 0.0
     value = min(max(progress, 0.0), 1.0)
     connection.execute(
         part.update()
@@ -81,12 +85,13 @@ def finish_part(connection: sa.Connection, run_id: str, number: int, *, chunks: 
     found = run_of(connection, run_id)
     if found is None or found.state in (RunState.FAILED, RunState.CANCELLED):
         raise GenerationClosed("the ingestion has ended, was cancelled, or was overtaken by a newer one")
-    connection.execute(
-        part.update()
-        .where(part.c.run_id == run_id, part.c.number == number, part.c.done.is_(False))
-        .values(done=True, progress=1.0, chunks=chunks, tokens=tokens, pages=pages)
-    )
-    _sum_up(connection, run_id)
+    if not part_of(connection, run_id, number).done:
+        connection.execute(
+            part.update()
+            .where(part.c.run_id == run_id, part.c.number == number)
+            .values(done=True, progress=1.0, chunks=chunks, tokens=tokens, pages=pages)
+        )
+        _sum_up(connection, run_id)
     left = sa.select(sa.func.count()).where(part.c.run_id == run_id, part.c.done.is_(False))
     return int(connection.execute(left).scalar_one())
 
@@ -105,7 +110,7 @@ def commit(connection: sa.Connection, now: float, run_id: str, *, chunks: int) -
     if not found.planned or not all(one.done for one in parts):
         return False
     made = sum(one.chunks for one in parts)
-    if made != chunks:
+    if made != chunks or not chunks:
         raise Conflict(
             f"the parts made {made} chunks, but the doc store holds {chunks} of them: ingest the document again"
         )
@@ -167,9 +172,7 @@ def _sum_up(connection: sa.Connection, run_id: str) -> float:
     ).where(part.c.run_id == run_id)
     number, total, done, chunks = connection.execute(counts).one()
     before = connection.execute(sa.select(run.c.progress).where(run.c.id == run_id)).scalar()
-    if before is None:
-        return 0.0
-    value = max(float(before), total / number if number else 0.0)
+    value = max(float(before or 0.0), total / number if number else 0.0)
     connection.execute(
         run.update().where(run.c.id == run_id).values(progress=value, parts_done=done or 0, chunks=chunks)
     )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from gristmill.base.errors import NotFound
 from gristmill.base.ids import digest
 from gristmill.catalogs.sql.ends import end_run
-from gristmill.catalogs.sql.rows import DOCUMENTS, run_of, to_document
+from gristmill.catalogs.sql.rows import DOCUMENTS, run_of, to_document, to_run
 from gristmill.catalogs.sql.schema import dataset, document, generation, part, run, run_log, seen_file
 from gristmill.ports.catalog import (
     Dataset,
@@ -64,6 +64,7 @@ def submit(
         if latest and not latest.state.final:
             end_run(connection, now, latest, RunState.CANCELLED)
     ver = old.want + 1 if old else 1
+    _close_pending(connection, now, wanted)
     gen = _begin_generation(connection, now, room.id, wanted, ver)
     run_id = digest("run", wanted, new.digest, settings_digest, str(gen))
     _put_document(connection, now, room, new, wanted, run_id=run_id, ver=ver, known=old is not None)
@@ -141,11 +142,14 @@ def delete_document(connection: sa.Connection, now: float, tenant: str, wanted: 
     )
 
 
-def delete_dataset(connection: sa.Connection, tenant: str, dataset_id: str) -> None:
+def delete_dataset(connection: sa.Connection, now: float, tenant: str, dataset_id: str) -> None:
     """See ``Catalog.delete_dataset``. The doc store's room goes with the next sweep: nobody knows it any more."""
     gone = connection.execute(dataset.delete().where(dataset.c.id == dataset_id, dataset.c.tenant == tenant))
     if not gone.rowcount:
         raise NotFound(f"no dataset {dataset_id!r}")
+    open_ = run.c.state.in_((RunState.QUEUED.value, RunState.RUNNING.value))
+    for row in connection.execute(sa.select(run).where(run.c.dataset_id == dataset_id, open_)).mappings().all():
+        end_run(connection, now, to_run(row), RunState.CANCELLED)
     mine = sa.select(run.c.id).where(run.c.dataset_id == dataset_id).scalar_subquery()
     connection.execute(part.delete().where(part.c.run_id.in_(mine)))
     connection.execute(run_log.delete().where(run_log.c.run_id.in_(mine)))
@@ -161,6 +165,15 @@ def _same(connection: sa.Connection, latest: Run, new: NewDocument, settings_dig
         return False
     kept = connection.execute(sa.select(run.c.settings_digest).where(run.c.id == latest.id)).scalar_one()
     return bool(kept == settings_digest)
+
+
+def _close_pending(connection: sa.Connection, now: float, document_id: str) -> None:
+    """Whatever is still being written of this document is not wanted any more."""
+    connection.execute(
+        generation.update()
+        .where(generation.c.document_id == document_id, generation.c.state == GenState.PENDING.value)
+        .values(state=GenState.DEAD.value, changed=now)
+    )
 
 
 def _begin_generation(connection: sa.Connection, now: float, dataset_id: str, document_id: str, ver: int) -> int:

@@ -34,6 +34,10 @@ TABLES = (
         tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* P* S* Co Cs Cn Cf'")""",
     """CREATE VIRTUAL TABLE vocab USING fts5vocab(fts, 'row')""",
     """INSERT INTO meta VALUES ('removed', 0)""",
+    # However a chunk goes, nothing of it stays, and readers that keep vectors in memory are told.
+    """CREATE TRIGGER chunk_gone AFTER DELETE ON chunk BEGIN
+        DELETE FROM fts WHERE rowid = OLD.rid; DELETE FROM vec WHERE rid = OLD.rid; DELETE FROM body WHERE rid = OLD.rid;
+        UPDATE meta SET value = value + 1 WHERE key = 'removed'; END""",
 )
 
 _INSERTS = (
@@ -69,6 +73,11 @@ def create(connection: Any) -> None:
     connection.execute(f"PRAGMA user_version={VERSION}")
 
 
+def latest(records: Sequence[Record]) -> list[Record]:
+    """Of records with one place, the last."""
+    return list({(one.gen, one.part, one.ord): one for one in records}.values())
+
+
 def words_of(records: Sequence[Record]) -> list[tuple[str, str, str, str]]:
     """The columns of ``fts``. It costs, so it is done before the write lock is taken."""
     return [
@@ -95,18 +104,8 @@ def insert(
 
 
 def remove(connection: Any, rids: Sequence[int]) -> None:
-    """Delete records, and leave word of it for readers that keep vectors in memory."""
-    if not rids:
-        return
-    keys = [(rid,) for rid in rids]
-    for statement in (
-        "DELETE FROM fts WHERE rowid = ?",
-        "DELETE FROM vec WHERE rid = ?",
-        "DELETE FROM body WHERE rid = ?",
-        "DELETE FROM chunk WHERE rid = ?",
-    ):
-        connection.executemany(statement, keys)
-    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removed'")
+    """Delete records with all that hangs on them."""
+    connection.executemany("DELETE FROM chunk WHERE rid = ?", [(rid,) for rid in rids])
 
 
 def shown(connection: Any, where: str, parameters: Sequence[Any]) -> list[tuple[int, Record]]:

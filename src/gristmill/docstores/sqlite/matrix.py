@@ -72,8 +72,10 @@ class Matrix:
         return np.flatnonzero(mask).astype(np.int64)
 
     def _read(self, connection: Any, last: int) -> None:
-        rows = connection.execute(
-            "SELECT v.rid, c.gen, v.v FROM vec v JOIN chunk c ON c.rid = v.rid WHERE v.rid > ? ORDER BY v.rid", (last,)
+        rows = connection.execute(  # one damaged vector should not keep the others from being found
+            """SELECT v.rid, c.gen, v.v FROM vec v JOIN chunk c ON c.rid = v.rid
+                WHERE v.rid > ? AND length(v.v) = ? ORDER BY v.rid""",
+            (last, self.dim * 4),
         )
         while batch := rows.fetchmany(_READ_AT_ONCE):
             first, count = self._count, self._count + len(batch)
@@ -95,7 +97,7 @@ class Matrix:
             setattr(self, name, new)
 
     def _forget(self, connection: Any) -> None:
-        living = np.fromiter((row[0] for row in connection.execute("SELECT rid FROM vec")), dtype=np.int64)
+        living = np.fromiter((row[0] for row in connection.execute("SELECT rid FROM chunk")), dtype=np.int64)
         self._alive[: self._count] = np.isin(self._rids[: self._count], living)
         alive = np.flatnonzero(self._alive[: self._count])
         if len(alive) < self._count * _WORTH_PACKING:

@@ -77,6 +77,11 @@ class Room:
 
     def matrix(self, connection: Any, dim: int) -> Matrix:
         """The vectors as of this read transaction. Call within ``reading``."""
+        kept = connection.execute("SELECT value FROM meta WHERE key = 'dim'").fetchone()
+        if kept is None:
+            return Matrix(dim)  # nothing was written yet
+        if kept[0] != dim:
+            raise Conflict(f"{self.path} holds vectors of {kept[0]} numbers, not of {dim}")
         if self._matrix is None:
             self._matrix = Matrix(dim)
         self._matrix.catch_up(connection)
@@ -104,11 +109,16 @@ class Room:
 
     def _open(self) -> Any:
         connection = connect(self.path)
-        if _version(connection) == 0:
-            with writing(connection):
-                if _version(connection) == 0:  # another process may have been faster
-                    create(connection)
-        if _version(connection) > VERSION:
+        try:
+            if _version(connection) == 0:
+                with writing(connection):
+                    if _version(connection) == 0:  # another process may have been faster
+                        create(connection)
+            newer = _version(connection) > VERSION
+        except BaseException:
+            connection.close()
+            raise
+        if newer:
             connection.close()
             raise Conflict(f"{self.path} was written by a newer release of gristmill: install that one")
         return connection

@@ -12,7 +12,7 @@ from gristmill.base.ids import digest
 from gristmill.base.logs import get_logger
 from gristmill.docstores.sqlite import check, layout, legs
 from gristmill.docstores.sqlite.room import Room
-from gristmill.ports.docstore import DocStore, Filter, Hit, Record, Space, View
+from gristmill.ports.docstore import DocStore, Filter, Flaw, Hit, Record, Space, View
 from gristmill.search.vectors import unpack
 
 log = get_logger(__name__)
@@ -33,7 +33,10 @@ class SqliteDocStore(DocStore):
         self._lock = threading.Lock()
 
     def write(self, space: Space, records: Sequence[Record]) -> None:
-        words = layout.words_of(records)
+        records = layout.latest(records)
+        words = layout.words_of(records)  # before the lock is taken
+        if not records:
+            return
         with self._room(space).writing() as connection:
             layout.insert(connection, space, records, words)
 
@@ -86,7 +89,7 @@ class SqliteDocStore(DocStore):
         with room.reading() as connection:
             only = legs.allowed(connection, where)
             never = {row[0] for row in connection.execute("SELECT rid FROM chunk WHERE available = 0")}
-            matrix = room.matrix(connection, space.dim)
+            matrix = room.matrix(connection, len(vector) // 4)
             found = matrix.best(vector, view, limit, only=only, never=never)
         self._keep_budget(room)
         return [Hit(rid, score) for rid, score in found]
@@ -106,7 +109,8 @@ class SqliteDocStore(DocStore):
         question = unpack(vector)
         with room.reading() as connection:
             rows = connection.execute(
-                "SELECT rid, v FROM vec WHERE rid IN (SELECT value FROM json_each(?))", (legs.json_of(rids),)
+                "SELECT rid, v FROM vec WHERE rid IN (SELECT value FROM json_each(?)) AND length(v) = ?",
+                (legs.json_of(rids), len(vector)),
             )
             return {rid: float(unpack(raw) @ question) for rid, raw in rows}
 
@@ -136,24 +140,26 @@ class SqliteDocStore(DocStore):
         with room.reading() as connection:
             return dict(connection.execute("SELECT gen, count(*) FROM chunk GROUP BY gen").fetchall())
 
-    def sweep(self, space: Space, gens: Iterable[int], limit: int = 10_000) -> int:
+    def sweep(self, space: Space, gens: Iterable[int], limit: int = 1000) -> int:
         room = self._room(space)
         if not room.exists:
             return 0
+        query = "SELECT rid FROM chunk WHERE gen IN (SELECT value FROM json_each(?)) LIMIT ?"
+        wanted = (legs.json_of(gens), limit)
+        with room.reading() as connection:  # most sweeps find nothing, and should not stop writers for it
+            if not connection.execute(query, wanted).fetchone():
+                return 0
         with room.writing() as connection:
-            rows = connection.execute(
-                "SELECT rid FROM chunk WHERE gen IN (SELECT value FROM json_each(?)) LIMIT ?",
-                (legs.json_of(gens), limit),
-            ).fetchall()
+            rows = connection.execute(query, wanted).fetchall()
             layout.remove(connection, [row[0] for row in rows])
         return len(rows)
 
-    def check(self, space: Space) -> list[str]:
+    def check(self, space: Space) -> list[Flaw]:
         room = self._room(space)
         if not room.exists:
             return []
         with room.inspecting() as connection:
-            return check.check(connection)
+            return list(check.check(connection))
 
     def drop(self, space: Space) -> None:
         self._room(space).delete()
@@ -161,7 +167,8 @@ class SqliteDocStore(DocStore):
             self._rooms.pop((space.tenant, space.dataset_id), None)
 
     def spaces(self) -> list[tuple[str, str]]:
-        return sorted((path.parent.name, path.stem) for path in self._root.glob("*/*.db"))
+        found = ((path.parent.name, path.stem) for path in self._root.glob("*/*.db"))
+        return sorted(pair for pair in found if all(map(_NAME.fullmatch, pair)))
 
     def maintain(self, space: Space) -> None:
         room = self._room(space)
