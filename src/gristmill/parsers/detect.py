@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 import zipfile
 from pathlib import PurePath
@@ -9,6 +11,7 @@ from typing import BinaryIO
 
 from gristmill.base.errors import EmptyDocument, EncryptedDocument, UnsupportedDocument
 from gristmill.parsers.charset import decode, odd_share
+from gristmill.parsers.text import LANGUAGES
 
 READ = "txt, md, html, csv, tsv, json, jsonl, pdf, docx, pptx, xlsx, xls, eml and source code"
 
@@ -56,8 +59,15 @@ _BY_ENDING = {
     ".htm": "html",
     ".xhtml": "html",
     ".eml": "email",
+    ".mht": "email",
+    ".mhtml": "email",
+    ".xls": "csv",  # what many programs call their text exports
+    ".xlsx": "csv",
 }
-_HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_TEXT = frozenset((*_BY_ENDING, *LANGUAGES, ".txt", ".text", ".log", ".rst", ".tex", ".xml", ".srt", ".vtt"))
+_HTML = re.compile(
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:[^-]|-(?!->))*-->\s*)*<(?:!doctype\s+html|html|head|body|table)\b", re.I
+)
 _MAIL_HEADER = re.compile(
     r"^(?:Return-Path|Received|From|To|Date|Subject|Message-ID|MIME-Version|Delivered-To|X-[\w-]+):", re.I
 )
@@ -106,7 +116,7 @@ def _of_zip(name: str, stream: BinaryIO) -> str:
 
 def _of_ole(name: str, data: bytes) -> str:
     for stream, what in _OLE_STREAMS:
-        if stream.encode("utf-16-le") + b"\0\0" in data:
+        if re.search(re.escape(stream.encode("utf-16-le") + b"\0\0"), data, re.I):
             if what == "encrypted":
                 raise EncryptedDocument(f"{name} is protected by a password. Remove the password and submit it again.")
             if what == "xlsx":
@@ -117,16 +127,40 @@ def _of_ole(name: str, data: bytes) -> str:
 
 def _of_text(name: str, head: bytes) -> str:
     text, _ = decode(head)
-    if "\0" in text or odd_share(text) > _MOST_ODD:
-        raise _unsupported(name, "neither text nor a format known here")
     ending = _ending(name)
+    odd = "\0" in text or odd_share(text) > _MOST_ODD
+    if odd and not (ending in _TEXT and _is_utf8(head)):  # what calls itself text and decodes may hold odd characters
+        raise _unsupported(name, "neither text nor a format known here")
     if _HTML.match(text[:4096]):
         return "html"
     if ending in _BY_ENDING:
         return _BY_ENDING[ending]
-    if not ending and _is_mail(text):
+    if ending in _TEXT:
+        return "text"
+    if _is_mail(text):
         return "email"
-    return "text"
+    return "json" if _is_json(text.lstrip(), whole=len(head) < _HEAD) else "text"
+
+
+def _is_json(text: str, *, whole: bool) -> bool:
+    """Whether an object or a list stands first, and nothing but others after it; a head may end in the middle of it."""
+    if text[:1] not in ("{", "["):
+        return False
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as exc:
+        return not whole and (exc.msg.startswith("Unterminated") or exc.pos > len(text) - 16)
+    except RecursionError:
+        return False
+    return text[end:].lstrip()[:1] in ("", "{", "[")
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_mail(text: str) -> bool:

@@ -26,17 +26,32 @@ class JsonParser(Parser):
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
         text, _ = decode(source.data)
+        warnings: list[str] = []
         blocks = Blocks(source.name, limits)
         try:
-            for value in _values(text):
-                for block in _blocks(value, "", 1):
-                    blocks.add(block)
+            for value in _read(text, source.name, warnings):
+                blocks.add_all(_blocks(value, "", 1))
         except RecursionError as exc:
             raise DamagedDocument(f"{source.name} is nested too deep to be read.") from exc
-        except json.JSONDecodeError as exc:
-            raise DamagedDocument(f"{source.name} is not JSON: {exc.msg} in line {exc.lineno}.") from exc
         blocks.require_text("holds no values")
-        return ParsedDocument("json", blocks, parser=f"json/{self.version}", name=source.name)
+        return ParsedDocument("json", blocks, warnings=warnings, parser=f"json/{self.version}", name=source.name)
+
+
+def _read(text: str, name: str, warnings: list[str]) -> list[Any]:
+    """All values; where they are not all JSON, the lines that are, if most of them are."""
+    try:
+        return list(_values(text))
+    except json.JSONDecodeError as exc:
+        values = []
+        lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        for number, line in lines:
+            try:
+                values.append(_DECODER.decode(line))
+            except json.JSONDecodeError as wrong:
+                warnings.append(f"line {number} is not JSON and was left out: {wrong.msg}")
+        if not any(isinstance(value, (dict, list)) for value in values) or 2 * len(values) <= len(lines):
+            raise DamagedDocument(f"{name} is not JSON: {exc.msg} in line {exc.lineno}.") from exc
+        return values
 
 
 def _values(text: str) -> Iterator[Any]:

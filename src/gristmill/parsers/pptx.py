@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 import pptx
 from lxml import etree
-from pptx.enum.shapes import MSO_SHAPE_TYPE, PP_PLACEHOLDER
+from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.exc import PythonPptxError
+from pptx.shapes.group import GroupShape
+from pptx.shapes.picture import Picture
 
 from gristmill.base.errors import DamagedDocument
 from gristmill.base.ids import content_digest
@@ -27,6 +29,7 @@ _ERRORS = (
     IndexError,
     TypeError,
     etree.LxmlError,
+    NotImplementedError,  # python-pptx's word for a shape that it does not know
     zipfile.BadZipFile,
 )
 _TITLES = (PP_PLACEHOLDER.TITLE, PP_PLACEHOLDER.CENTER_TITLE)
@@ -75,7 +78,7 @@ def _slide(slide: Any, number: int, assets: dict[str, Asset], warnings: list[str
 
 def _leaves(shapes: Iterable[Any]) -> Iterator[Any]:
     for shape in shapes:
-        if shape.shape_type == MSO_SHAPE_TYPE.GROUP:
+        if isinstance(shape, GroupShape):
             yield from _leaves(shape.shapes)
         else:
             yield shape
@@ -101,7 +104,7 @@ def _shape(shape: Any, number: int, assets: dict[str, Asset]) -> Iterator[Block]
                 yield Block("list_item", text, level=paragraph.level, boxes=boxes, page=number)
             else:
                 yield Block("text", text, boxes=boxes, page=number)
-    elif shape.shape_type == MSO_SHAPE_TYPE.PICTURE:
+    elif isinstance(shape, Picture):
         image = shape.image
         key = content_digest(image.blob)
         assets.setdefault(key, Asset(key, image.content_type, image.blob))

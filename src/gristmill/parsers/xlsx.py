@@ -123,8 +123,7 @@ class _Workbook:
 
     def _raw(self, name: str) -> Iterator[tuple[int, Sequence[Any]]]:
         if self._sparse is not None:
-            sheet = self._sparse[name]
-            yield from enumerate(sheet.iter_rows(values_only=True)) if hasattr(sheet, "iter_rows") else ()
+            yield from _sparse_rows(self._sparse[name])
             return
         sheet = self._dense.get_sheet_by_name(name)
         first = sheet.start or (0, 0)
@@ -141,6 +140,21 @@ class _Workbook:
         return DamagedDocument(
             f"{self._source.name} is a damaged workbook ({type(exc).__name__}: {exc}). Open it and save it again."
         )
+
+
+def _sparse_rows(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
+    """The rows of a sheet read cell by cell. The empty ones, millions perhaps, are one and the same object."""
+    if not hasattr(sheet, "iter_rows"):  # a sheet that is only a chart
+        return
+    sheet.reset_dimensions()  # what the file says of its size may be a lie
+    empty: Sequence[Any] = ()
+    for number, values in enumerate(sheet.iter_rows(values_only=True)):
+        if values is empty:
+            continue
+        if any(value is not None for value in values):
+            yield number, values
+        else:
+            empty = values
 
 
 def _block(rows: list[tuple[int, list[str]]], wanted: range, *, sheet: str, page: int, merged: Merged) -> Block | None:
