@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,8 @@ from gristmill.chunkers.naive.cuts import pieces
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Box, Table
 
-_DIGITS = re.compile(r"\d+")
+_DIGITS = re.compile(r"\d{1,9}")
+_LATEST = 8  # running heads of one pattern that the next is compared with
 _HEADINGS = ("title", "heading")
 
 
@@ -37,15 +37,12 @@ class Unit:
 
 
 def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
-    """The units of a document in reading order. Of running heads and feet the first is kept."""
+    """The units of a document in reading order. Running heads and feet are not repeated."""
     limit = settings.chunk_token_num
-    seen: Counter[str] = Counter()
+    running: dict[str, list[tuple[int, list[int]]]] = {}
     for block in blocks:
-        if block.kind in ("header", "footer"):
-            masked = _DIGITS.sub("#", block.text)
-            seen[masked] += 1
-            if seen[masked] > 1:
-                continue
+        if block.kind in ("header", "footer") and _repeats(block, running):
+            continue
         if block.table is not None:
             yield from _of_table(block, block.table, settings, count)
         elif block.kind == "code":
@@ -58,22 +55,38 @@ def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -
             yield _unit(block, "", 0)
 
 
-def rows_of(table: Table) -> list[str]:
-    """A line for each row, values parted by bars; empty values at the end are left out.
+def _repeats(block: Block, running: dict[str, list[tuple[int, list[int]]]]) -> bool:
+    """Whether a running head says nothing that an earlier one did not say, but for the page's number."""
+    numbers = [int(digits) for digits in _DIGITS.findall(block.text)]
+    earlier = running.setdefault(_DIGITS.sub("\0", block.text), [])
+    for page, known in earlier[-_LATEST:]:
+        counted = block.page - page
+        if all(now in (then, then + counted) for now, then in zip(numbers, known, strict=True)):
+            return True
+    earlier.append((block.page, numbers))
+    return False
 
-    A value that spans rows stands in each of them, so that every line says all that its row says.
+
+def rows_of(table: Table) -> list[str]:
+    """A line for each row: ``| a | b |``, or the bare value where there is one column only.
+
+    A value that spans rows stands in each of them, so that every line says all that its row says. Columns without any
+    value, and empty values at a row's end, are left out.
     """
-    grid = table.grid()
+    grid = [[" ".join(value.split()) for value in row] for row in table.grid()]
     for cell in table.cells:
         for row in range(cell.row + 1, min(cell.row + cell.rowspan, table.rows)):
-            grid[row][cell.col] = grid[row][cell.col] or cell.text
-    lines = []
-    for texts in grid:
-        values = [" ".join(value.split()) for value in texts]
-        while values and not values[-1]:
-            values.pop()
-        lines.append(" | ".join(values))
-    return lines
+            grid[row][cell.col] = grid[row][cell.col] or grid[cell.row][cell.col]
+    used = sorted({column for row in grid for column, value in enumerate(row) if value})
+    return [_row_line([row[column] for column in used]) for row in grid]
+
+
+def _row_line(values: list[str]) -> str:
+    wide = len(values) > 1
+    while values and not values[-1]:
+        values.pop()
+    line = " | ".join(values)
+    return f"| {line} |" if wide and line else line
 
 
 def _of_table(block: Block, table: Table, settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:

@@ -93,6 +93,8 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
     marked, missing = headings.of_page(page)
     for entry in missing:
         yield Block("heading", entry.title, level=entry.level, page=page.number, source="meta")
+    if all(_runs_on(line, page, repeated) for line in page.lines):
+        repeated = set()  # what stands alone on its page is no head or foot of anything
     paragraph = _Paragraph(page.number)
     at = 0
     while at < len(page.lines):
@@ -106,7 +108,7 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
             yield from paragraph.end()
             width, level = marked[at]
             yield _heading(page.lines[at : at + width], page.number, level)
-        elif _margin(line, page) and _masked(line.text) in repeated:
+        elif _runs_on(line, page, repeated):
             yield from paragraph.end()
             yield _block([line], page.number, "header" if _margin(line, page) == "head" else "footer")
         else:
@@ -182,6 +184,10 @@ def _joined(lines: Sequence[Line]) -> str:
 
 def _margin(line: Line, page: PageLines) -> str:
     return "head" if line.y0 < _HEAD * page.height else "foot" if line.y1 > _FOOT * page.height else ""
+
+
+def _runs_on(line: Line, page: PageLines, repeated: set[str]) -> bool:
+    return bool(_margin(line, page)) and _masked(line.text) in repeated
 
 
 def _masked(text: str) -> str:
