@@ -78,6 +78,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
 
 def test_an_installed_package_adds_names(installed: Registry[Any]) -> None:
     assert installed.names() == ["lost", "rtf", "text"]
+    assert installed.installed() == ["lost", "rtf"]
     assert installed.load("rtf").name == "rtf"
 
 

@@ -30,7 +30,11 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Every known name, built in or installed, sorted."""
-        return sorted({*self.builtin, *(point.name for point in entry_points(group=self.group))})
+        return sorted({*self.builtin, *self.installed()})
+
+    def installed(self) -> list[str]:
+        """The names that other packages add, sorted. They never take the place of one that is built in."""
+        return sorted({point.name for point in entry_points(group=self.group)} - self.builtin.keys())
 
     def load(self, name: str) -> type[T]:
         """The class registered under ``name``. Raises PluginError, which says what to install or which names exist."""

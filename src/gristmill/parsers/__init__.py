@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from gristmill.base.registry import Registry
 from gristmill.ports.parser import Parser
 
@@ -28,3 +30,9 @@ SPLIT = frozenset(("csv", "pdf", "xlsx"))  # the built-in ones that parse a docu
 def splits(name: str) -> bool:
     """Whether this parser reads a document in parts. The built-in ones need not be imported to know it."""
     return name in SPLIT if name in PARSERS.builtin else bool(PARSERS.load(name).unit)
+
+
+@cache
+def claimed() -> dict[str, str]:
+    """The endings that parsers of other packages claim, with the parser's name."""
+    return {ending.lower(): name for name in PARSERS.installed() for ending in PARSERS.load(name).endings}

@@ -1,4 +1,7 @@
-"""Which parser reads a document: by what is in it. The name's ending only tells text formats from each other."""
+"""Which parser reads a document: by what is in it. The name's ending only tells text formats from each other.
+
+Installed parsers are the exception: they claim endings, and get those files whatever is in them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 from gristmill.base.errors import EmptyDocument, EncryptedDocument, UnsupportedDocument
+from gristmill.parsers import claimed
 from gristmill.parsers.charset import decode, odd_share
 from gristmill.parsers.text import LANGUAGES
 
@@ -82,6 +86,8 @@ def detect(name: str, stream: BinaryIO) -> str:
     head = stream.read(_HEAD)
     if not head.strip():
         raise EmptyDocument(f"{name} is an empty file")
+    if _ending(name) in claimed():
+        return claimed()[_ending(name)]
     if b"%PDF-" in head[:1024]:
         return "pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):

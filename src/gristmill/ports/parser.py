@@ -46,7 +46,8 @@ class Parser(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int]
-    unit: ClassVar[Unit] = ""  # what `split` counts; "" where the format is parsed whole
+    unit: ClassVar[Unit] = ""  # what `count` counts; "" where the format is parsed whole
+    endings: ClassVar[tuple[str, ...]] = ()  # of an installed parser: it reads every file whose name ends so (".rtf")
 
     def count(self, source: Source, limits: ParseLimits) -> int:
         """How many units (pages, rows) the document has; 1 where the format is parsed whole."""
