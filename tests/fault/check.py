@@ -87,7 +87,7 @@ def _left_over(ports: Ports) -> Iterator[str]:
         yield f"generations left: {states}"
     if ports.docstore.spaces() != [(TENANT, dataset.id)]:
         yield f"rooms: {ports.docstore.spaces()}"
-    needed = ports.catalog.blobs()
+    needed = {content for tenant, content in ports.catalog.blobs() if tenant == TENANT}
     blobs = {key.rsplit("/", 1)[-1] for key in ports.storage.keys("blobs/")}
     if blobs != needed:
         yield f"blobs too many: {blobs - needed}, missing: {needed - blobs}"
