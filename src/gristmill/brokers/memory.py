@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,8 +16,23 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.ids import new_id
+from gristmill.engine import pause
 from gristmill.engine.broker import Broker, QueueDepth
-from gristmill.engine.message import End, ErrorRecord, Heartbeat, Lease, Message, Notice, Progress, Release, TaskRecord
+from gristmill.engine.message import (
+    End,
+    ErrorRecord,
+    Heartbeat,
+    Lease,
+    Message,
+    Notice,
+    Progress,
+    Release,
+    TaskRecord,
+    decode,
+    encode,
+    too_late,
+    used_up,
+)
 from gristmill.engine.state import TaskState, may
 
 NOTICE_BUFFER = 10_000  # notices a watcher may lag behind before it misses some
@@ -26,6 +41,7 @@ NOTICE_BUFFER = 10_000  # notices a watcher may lag behind before it misses some
 @dataclass
 class _Task:
     record: TaskRecord
+    raw: bytes  # the message as it travels: every lease gets a copy of its own
     seq: int
     deadline: float | None = None
 
@@ -39,27 +55,27 @@ class _Task:
 
 @dataclass
 class _Lanes:
-    """The queued tasks of one priority: lanes take turns, inside a lane the oldest goes first."""
+    """The queued tasks of one priority that are due: lanes take turns; inside a lane, what has been due longest goes first."""
 
-    ready: dict[str, deque[str]] = field(default_factory=dict)
-    turns: deque[str] = field(default_factory=deque)
+    turns: OrderedDict[tuple[str, str], list[tuple[float, int, str]]] = field(default_factory=OrderedDict)
 
-    def push(self, lane: str, task_id: str) -> None:
-        if lane not in self.ready:
-            self.ready[lane] = deque()
-            self.turns.append(lane)
-        self.ready[lane].append(task_id)
+    def push(self, task: _Task) -> None:
+        record = task.record
+        waiting = self.turns.setdefault((record.message.queue, record.message.lane), [])
+        heapq.heappush(waiting, (record.not_before, task.seq, record.id))
 
-    def pop(self) -> str | None:
-        while self.turns:
-            lane = self.turns.popleft()
-            waiting = self.ready[lane]
-            task_id = waiting.popleft()
-            if waiting:
-                self.turns.append(lane)
-            else:
-                del self.ready[lane]
-            return task_id
+    def pop(self, queues: Sequence[str], waits: Callable[[str, float], bool]) -> str | None:
+        """The next one's id. Entries of tasks that no longer wait take no turn."""
+        while (seat := next((seat for seat in self.turns if seat[0] in queues), None)) is not None:
+            waiting = self.turns[seat]
+            while waiting:
+                due, _, task_id = heapq.heappop(waiting)
+                if waits(task_id, due):
+                    self.turns.move_to_end(seat)
+                    if not waiting:
+                        del self.turns[seat]
+                    return task_id
+            del self.turns[seat]
         return None
 
 
@@ -70,12 +86,13 @@ class MemoryBroker(Broker):
         self._clock = clock or SystemClock()
         self._tasks: dict[str, _Task] = {}
         self._keys: dict[str, str] = {}
-        self._queues: dict[str, dict[int, _Lanes]] = {}
+        self._running: set[str] = set()
+        self._lanes: dict[int, _Lanes] = {}
         self._delayed: list[tuple[float, int, str]] = []
         self._seq = 0
         self._wake = anyio.Event()
         self._watchers: set[MemoryObjectSendStream[Notice]] = set()
-        self._beats: dict[str, Heartbeat] = {}
+        self._beats: dict[str, tuple[float, Heartbeat]] = {}
         self._locks: dict[str, tuple[str, float]] = {}
 
     async def __aenter__(self) -> Self:
@@ -87,7 +104,8 @@ class MemoryBroker(Broker):
         return None
 
     async def publish(self, messages: Sequence[Message]) -> list[bool]:
-        accepted = [self._accept(message) for message in messages]
+        raws = [encode(message) for message in messages]
+        accepted = [self._accept(message, raw) for message, raw in zip(messages, raws, strict=True)]
         self._wake_up()
         await anyio.lowlevel.checkpoint()
         return accepted
@@ -97,15 +115,16 @@ class MemoryBroker(Broker):
     ) -> list[Lease]:
         await anyio.lowlevel.checkpoint()
         until = None if wait is None else self._clock.monotonic() + wait
-        while True:
+        while limit > 0:
             claimed = list(self._claim(queues, worker, limit, lease))
             left = None if until is None else until - self._clock.monotonic()
             if claimed or (left is not None and left <= 0):
                 return claimed
             due = self._delayed[0][0] - self._clock.now() if self._delayed else None
             pauses = [max(seconds, 0.0) for seconds in (left, due) if seconds is not None]
-            with anyio.move_on_after(min(pauses) if pauses else None):
+            with pause.limit(self._clock, min(pauses) if pauses else None):
                 await self._wake.wait()
+        return []
 
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Lease]:
         until = self._clock.now() + lease
@@ -135,7 +154,7 @@ class MemoryBroker(Broker):
             task = self._held(release.lease)
             done.append(task is not None)
             if task is not None:
-                self._back(task, release)
+                self._back(task, counted=release.counted, delay=release.delay, error=release.error)
         self._wake_up()
         await anyio.lowlevel.checkpoint()
         return done
@@ -146,18 +165,18 @@ class MemoryBroker(Broker):
             task = self._held(update.lease)
             done.append(task is not None)
             if task is not None:
-                task.set(progress=update.value, progress_message=update.message, progress_data=update.data)
+                data = msgspec.json.decode(msgspec.json.encode(update.data))
+                task.set(progress=update.value, progress_message=update.message, progress_data=data)
                 self._tell("progress", task.record)
         await anyio.lowlevel.checkpoint()
         return done
 
     async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
-        before: list[TaskState | None] = []
-        for task_id in ids:
-            task = self._tasks.get(task_id)
-            before.append(task.record.state if task else None)
+        found = [self._tasks.get(task_id) for task_id in ids]
+        before = [None if task is None else task.record.state for task in found]
+        for task in found:
             if task is not None and task.record.state is TaskState.QUEUED:
-                self._end(task, TaskState.CANCELLED, error=ErrorRecord("TaskCancelled", reason or "cancelled"))
+                self._end(task, TaskState.CANCELLED, error=self._error(task, "TaskCancelled", reason or "cancelled"))
             elif task is not None and task.record.state is TaskState.RUNNING:
                 task.set(cancel_requested=True)
                 self._tell("cancel", task.record, message=reason)
@@ -166,19 +185,14 @@ class MemoryBroker(Broker):
 
     async def reclaim(self) -> list[TaskRecord]:
         now = self._clock.now()
-        taken = []
-        for task in self._tasks.values():
-            record = task.record
-            if record.state is TaskState.RUNNING and record.lease_until is not None and record.lease_until <= now:
-                lease = Lease(record.message, record.token, record.worker, record.attempt)
-                error = ErrorRecord(
-                    "LeaseExpired", f"worker {record.worker} went silent", attempt=record.attempt, at=now
-                )
-                self._back(task, Release(lease, error=error))
-                taken.append(task.record)
+        running = [self._tasks[task_id] for task_id in self._running]
+        expired = [task for task in running if task.record.lease_until is not None and task.record.lease_until <= now]
+        for task in expired:
+            error = self._error(task, "LeaseExpired", f"worker {task.record.worker} went silent")
+            self._back(task, counted=True, delay=0.0, error=error)
         self._wake_up()
         await anyio.lowlevel.checkpoint()
-        return taken
+        return [task.record for task in expired]
 
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
         await anyio.lowlevel.checkpoint()
@@ -209,16 +223,17 @@ class MemoryBroker(Broker):
 
     async def replay(self, ids: Sequence[str]) -> list[str]:
         fresh = []
-        for task_id in ids:
+        for task_id in dict.fromkeys(ids):
             task = self._tasks.get(task_id)
             if task is None or not task.record.state.final or task.record.state is TaskState.SUCCEEDED:
                 continue
             old = task.record.message
+            if old.key is not None and self._keys.get(old.key) != task_id:
+                continue
             if old.key is not None:
                 del self._keys[old.key]
-                task.set(message=msgspec.structs.replace(old, key=None))
             message = msgspec.structs.replace(old, id=new_id(), delay=0.0)
-            self._accept(message)
+            self._accept(message, encode(message))
             fresh.append(message.id)
         self._wake_up()
         await anyio.lowlevel.checkpoint()
@@ -233,8 +248,9 @@ class MemoryBroker(Broker):
         ]
         for task in gone:
             del self._tasks[task.record.id]
-            if task.record.message.key is not None:
-                self._keys.pop(task.record.message.key, None)
+            key = task.record.message.key
+            if key is not None and self._keys.get(key) == task.record.id:
+                del self._keys[key]
         await anyio.lowlevel.checkpoint()
         return len(gone)
 
@@ -268,14 +284,15 @@ class MemoryBroker(Broker):
             send.close()
 
     async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
-        self._beats[heartbeat.name] = heartbeat
-        silent = heartbeat.now - timeout
-        self._beats = {name: beat for name, beat in self._beats.items() if beat.now >= silent}
+        now = self._clock.now()
+        self._beats[heartbeat.name] = (now + timeout, heartbeat)
+        self._beats = {name: beat for name, beat in self._beats.items() if beat[0] >= now}
         await anyio.lowlevel.checkpoint()
 
     async def workers(self) -> list[Heartbeat]:
         await anyio.lowlevel.checkpoint()
-        return sorted(self._beats.values(), key=lambda beat: beat.name)
+        now = self._clock.now()
+        return [beat for _, (until, beat) in sorted(self._beats.items()) if until >= now]
 
     async def lock(self, name: str, *, owner: str, ttl: float) -> bool:
         await anyio.lowlevel.checkpoint()
@@ -294,14 +311,14 @@ class MemoryBroker(Broker):
         await anyio.lowlevel.checkpoint()
         return self._clock.now()
 
-    def _accept(self, message: Message) -> bool:
+    def _accept(self, message: Message, raw: bytes) -> bool:
         if message.id in self._tasks or (message.key is not None and message.key in self._keys):
             return False
         now = self._clock.now()
         self._seq += 1
-        record = TaskRecord(message, TaskState.QUEUED, published=now, not_before=now + message.delay)
+        record = TaskRecord(decode(raw), TaskState.QUEUED, published=now, not_before=now + message.delay)
         deadline = None if message.deadline is None else now + message.deadline
-        self._tasks[message.id] = task = _Task(record, self._seq, deadline)
+        self._tasks[message.id] = task = _Task(record, raw, self._seq, deadline)
         if message.key is not None:
             self._keys[message.key] = message.id
         self._queue(task)
@@ -312,9 +329,12 @@ class MemoryBroker(Broker):
         if record.not_before > self._clock.now():
             heapq.heappush(self._delayed, (record.not_before, task.seq, record.id))
         else:
-            message = record.message
-            lanes = self._queues.setdefault(message.queue, {}).setdefault(message.priority, _Lanes())
-            lanes.push(message.lane, record.id)
+            self._lanes.setdefault(record.message.priority, _Lanes()).push(task)
+
+    def _waits(self, task_id: str, due: float) -> bool:
+        """Whether a task still waits under the entry that was made when it was to be due at ``due``."""
+        task = self._tasks.get(task_id)
+        return task is not None and task.record.state is TaskState.QUEUED and task.record.not_before == due
 
     def _claim(self, queues: Sequence[str], worker: str, limit: int, lease: float) -> Iterator[Lease]:
         self._queue_due()
@@ -327,24 +347,24 @@ class MemoryBroker(Broker):
     def _queue_due(self) -> None:
         now = self._clock.now()
         while self._delayed and self._delayed[0][0] <= now:
-            _, _, task_id = heapq.heappop(self._delayed)
-            if task_id in self._tasks:
+            due, _, task_id = heapq.heappop(self._delayed)
+            if self._waits(task_id, due):
                 self._queue(self._tasks[task_id])
 
     def _next(self, queues: Sequence[str]) -> _Task | None:
-        found = [(-priority, lanes) for name in queues for priority, lanes in self._queues.get(name, {}).items()]
-        for _, lanes in sorted(found, key=lambda pair: pair[0]):
-            while (task_id := lanes.pop()) is not None:
-                task = self._tasks.get(task_id)
-                if task is not None and task.record.state is TaskState.QUEUED:
-                    return task
+        for priority in sorted(self._lanes, reverse=True):
+            task_id = self._lanes[priority].pop(queues, self._waits)
+            if not self._lanes[priority].turns:
+                del self._lanes[priority]
+            if task_id is not None:
+                return self._tasks[task_id]
         return None
 
     def _start(self, task: _Task, worker: str, lease: float) -> Lease | None:
         record, now = task.record, self._clock.now()
-        reason = _too_late(record, task.deadline, now)
+        reason = too_late(record.attempt, record.message.max_attempts, task.deadline, now)
         if reason is not None:
-            self._end(task, TaskState.DEAD, error=ErrorRecord("TaskDead", reason, attempt=record.attempt, at=now))
+            self._end(task, TaskState.DEAD, error=self._error(task, "TaskDead", reason))
             return None
         record = task.set(
             state=TaskState.RUNNING,
@@ -354,7 +374,8 @@ class MemoryBroker(Broker):
             started=now,
             lease_until=now + lease,
         )
-        return Lease(record.message, record.token, worker, record.attempt)
+        self._running.add(record.id)
+        return Lease(decode(task.raw), record.token, worker, record.attempt)
 
     def _held(self, lease: Lease) -> _Task | None:
         task = self._tasks.get(lease.id)
@@ -362,24 +383,24 @@ class MemoryBroker(Broker):
             return None
         return task
 
-    def _back(self, task: _Task, release: Release) -> None:
-        record, now = task.record, self._clock.now()
-        history = [*record.history, release.error] if release.error is not None else record.history
+    def _back(self, task: _Task, *, counted: bool, delay: float, error: ErrorRecord | None) -> None:
+        record = task.record
+        if error is not None:
+            task.set(history=[*record.history, error])
         if record.cancel_requested:
-            task.set(history=history)
-            self._end(task, TaskState.CANCELLED, error=ErrorRecord("TaskCancelled", "cancelled", at=now))
-        elif release.counted and record.attempt >= record.message.max_attempts:
-            task.set(history=history)
-            self._end(task, TaskState.DEAD, error=release.error)
+            self._end(task, TaskState.CANCELLED, error=self._error(task, "TaskCancelled", "cancelled"))
+        elif counted and record.attempt >= record.message.max_attempts:
+            self._end(
+                task, TaskState.DEAD, error=error or self._error(task, "TaskDead", used_up(record.message.max_attempts))
+            )
         else:
-            attempt = record.attempt if release.counted else record.attempt - 1
+            self._running.discard(record.id)
             task.set(
                 state=TaskState.QUEUED,
-                attempt=attempt,
+                attempt=record.attempt if counted else record.attempt - 1,
                 worker="",
                 lease_until=None,
-                not_before=now + release.delay,
-                history=history,
+                not_before=self._clock.now() + delay if delay > 0 else record.not_before,
             )
             self._queue(task)
             self._tell("state", task.record)
@@ -387,6 +408,7 @@ class MemoryBroker(Broker):
     def _end(
         self, task: _Task, state: TaskState, *, result: bytes | None = None, error: ErrorRecord | None = None
     ) -> None:
+        self._running.discard(task.record.id)
         task.set(state=state, ended=self._clock.now(), lease_until=None, result=result, error=error)
         self._tell("state", task.record)
 
@@ -400,14 +422,9 @@ class MemoryBroker(Broker):
             except (anyio.WouldBlock, anyio.BrokenResourceError):
                 continue  # a notice is a hint; the record has the truth
 
+    def _error(self, task: _Task, kind: str, message: str) -> ErrorRecord:
+        return ErrorRecord(kind, message, attempt=task.record.attempt, at=self._clock.now())
+
     def _wake_up(self) -> None:
         self._wake.set()
         self._wake = anyio.Event()
-
-
-def _too_late(record: TaskRecord, deadline: float | None, now: float) -> str | None:
-    if deadline is not None and deadline < now:
-        return "the deadline passed before the task could start"
-    if record.attempt >= record.message.max_attempts:
-        return f"all {record.message.max_attempts} attempts are used up"
-    return None

@@ -185,6 +185,18 @@ def decode(raw: bytes) -> Message:
     return _decoder.decode(raw)
 
 
+def too_late(attempt: int, max_attempts: int, deadline: float | None, now: float) -> str | None:
+    """Why a queued task is not started any more; None: it may start."""
+    if deadline is not None and deadline < now:
+        return "the deadline passed before the task could start"
+    return used_up(max_attempts) if attempt >= max_attempts else None
+
+
+def used_up(max_attempts: int) -> str:
+    """Why a task goes to the dead letters when no attempt is left and nobody gave another reason."""
+    return f"all {max_attempts} attempts are used up"
+
+
 def _clean(struct: msgspec.Struct, *names: str) -> None:
     for name in names:
         text: str = getattr(struct, name)

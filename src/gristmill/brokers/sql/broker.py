@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import msgspec
 import sqlalchemy as sa
 from anyio import to_thread
-from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.clock import Clock, SystemClock
-from gristmill.base.errors import BrokerUnavailable
+from gristmill.base.errors import BrokerUnavailable, EngineError
 from gristmill.brokers.sql import steps, tables
+from gristmill.brokers.sql.commit import GroupCommit
 from gristmill.brokers.sql.dialect import dialect_for
+from gristmill.brokers.sql.lanes import claim, next_due
+from gristmill.brokers.sql.notices import NoticeBoard
+from gristmill.brokers.sql.rows import NEWS_QUEUED, NEWS_TOLD
+from gristmill.brokers.sql.watch import Watch
+from gristmill.engine import pause
 from gristmill.engine.broker import Broker, QueueDepth
 from gristmill.engine.message import End, Heartbeat, Lease, Message, Notice, Progress, Release, TaskRecord
 from gristmill.engine.state import TaskState
 
 T = TypeVar("T")
 
-BUSY_LOOK = 0.005  # seconds between looks for other processes' changes, shortly after one
-IDLE_LOOK = 0.05  # and after a quiet second
-QUIET = 1.0
-NOTICE_BUFFER = 10_000
+PURGED_AT_ONCE = 2_000  # rows of one transaction
 
-_notice = msgspec.json.Decoder(Notice)
 _heartbeat = msgspec.json.Decoder(Heartbeat)
-
-
-@dataclass
-class _Step(Generic[T]):
-    """A call that waits for the next transaction."""
-
-    run: Callable[[sa.Connection], T]
-    done: anyio.Event = field(default_factory=anyio.Event)
-    result: T | None = None
-    error: BrokerUnavailable | None = None
-    abandoned: bool = False
+_refused = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
 
 
 class SqlBroker(Broker):
@@ -56,82 +44,75 @@ class SqlBroker(Broker):
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._dialect = dialect_for(url)
-        self._steps: list[_Step[Any]] = []
-        self._stepped = anyio.Event()
-        self._changed = anyio.Event()
-        self._awaited = anyio.Event()
-        self._watchers: set[MemoryObjectSendStream[Notice]] = set()
-        self._waiting = 0
-        self._last_notice = 0
+        self._failures: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, *self._dialect.errors)
+        self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._reading = anyio.CapacityLimiter(1)
-        self._writing = anyio.CapacityLimiter(1)
-        await to_thread.run_sync(self._open)
-        self._children: TaskGroup = anyio.create_task_group()
-        await self._children.__aenter__()
-        self._children.start_soon(self._flush)
-        self._children.start_soon(self._watch)
+        async with AsyncExitStack() as stack:
+            connections = ExitStack()
+            await to_thread.run_sync(self._connect, connections)
+            stack.push_async_callback(_in_thread, connections.close)
+            self._changed = anyio.Event()
+            self._reading = anyio.CapacityLimiter(1)
+            self._commits = GroupCommit(self._writer, self._meaning)
+            self._board = NoticeBoard(self._read)
+            self._watch = Watch(self._look_at_counter, self._others_did)
+            stack.push_async_callback(self._commits.close)
+            children = await stack.enter_async_context(anyio.create_task_group())
+            children.start_soon(self._commits.run, self._committed)
+            children.start_soon(self._board.run)
+            children.start_soon(self._watch.run)
+            stack.callback(children.cancel_scope.cancel)
+            stack.callback(self._watch.stop)
+            self._opened = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._children.cancel_scope.cancel()
-        try:
-            await self._children.__aexit__(None, None, None)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(self._close)
+        await self._opened.aclose()
 
     async def publish(self, messages: Sequence[Message]) -> list[bool]:
-        accepted = await self._write(lambda c: steps.publish(c, self._clock.now(), messages))
-        self._wake_up()
-        return accepted
+        return await self._commits.write(lambda c: steps.publish(c, self._clock.now(), messages))
 
     async def reserve(
         self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
     ) -> list[Lease]:
         until = None if wait is None else self._clock.monotonic() + wait
-        while True:
+        while limit > 0:
             changed = self._changed
-            leases, due = await self._write(
+            leases, due = await self._commits.write(
                 lambda c: _claim_or_due(c, self._clock.now(), queues, worker=worker, limit=limit, lease=lease),
-                undo=self._undo_claim,
+                undo=self._unclaim,
             )
             left = None if until is None else until - self._clock.monotonic()
             if leases or (left is not None and left <= 0):
                 return leases
             pauses = [max(seconds, 0.0) for seconds in (left, due) if seconds is not None]
-            with anyio.move_on_after(min(pauses) if pauses else None), self._waits():
+            with pause.limit(self._clock, min(pauses) if pauses else None), self._watch.wanted():
                 await changed.wait()
+        return []
 
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Lease]:
-        return await self._write(lambda c: steps.extend(c, self._clock.now(), leases, lease))
+        return await self._commits.write(lambda c: steps.extend(c, self._clock.now(), leases, lease))
 
     async def finish(self, ends: Sequence[End]) -> list[bool]:
-        return await self._write(lambda c: steps.finish(c, self._clock.now(), ends))
+        return await self._commits.write(lambda c: steps.finish(c, self._clock.now(), ends))
 
     async def release(self, releases: Sequence[Release]) -> list[bool]:
-        done = await self._write(lambda c: steps.release(c, self._clock.now(), releases))
-        self._wake_up()
-        return done
+        return await self._commits.write(lambda c: steps.release(c, self._clock.now(), releases))
 
     async def progress(self, updates: Sequence[Progress]) -> list[bool]:
-        return await self._write(lambda c: steps.progress(c, self._clock.now(), updates))
+        return await self._commits.write(lambda c: steps.progress(c, self._clock.now(), updates))
 
     async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
-        return await self._write(lambda c: steps.cancel(c, self._clock.now(), ids, reason))
+        return await self._commits.write(lambda c: steps.cancel(c, self._clock.now(), ids, reason))
 
     async def reclaim(self) -> list[TaskRecord]:
-        taken = await self._write(lambda c: steps.reclaim(c, self._clock.now()))
-        if taken:
-            self._wake_up()
-        return taken
+        return await self._commits.write(lambda c: steps.reclaim(c, self._clock.now()))
 
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
-        rows = await self._read(lambda c: c.execute(sa.select(tables.task).where(tables.task.c.id.in_(ids))).all())
-        found = {row.id: tables.record(row) for row in rows}
+        found = {one.id: one for one in await self._read(lambda c: steps.records(c, tables.task.c.id, ids))}
         return [found.get(task_id) for task_id in ids]
 
     async def tasks(
@@ -153,16 +134,18 @@ class SqlBroker(Broker):
         return [tables.record(row) for row in await self._read(lambda c: c.execute(query).all())]
 
     async def find(self, keys: Sequence[str]) -> dict[str, TaskRecord]:
-        rows = await self._read(lambda c: c.execute(sa.select(tables.task).where(tables.task.c.key.in_(keys))).all())
-        return {row.key: tables.record(row) for row in rows}
+        found = await self._read(lambda c: steps.records(c, tables.task.c.key, keys))
+        return {one.message.key: one for one in found if one.message.key is not None}
 
     async def replay(self, ids: Sequence[str]) -> list[str]:
-        fresh = await self._write(lambda c: steps.replay(c, self._clock.now(), ids))
-        self._wake_up()
-        return fresh
+        return await self._commits.write(lambda c: steps.replay(c, self._clock.now(), ids))
 
     async def purge(self, *, states: Sequence[TaskState], older_than: float = 0.0) -> int:
-        return await self._write(lambda c: steps.purge(c, self._clock.now(), states, older_than))
+        before, gone, last = self._clock.now() - older_than, 0, PURGED_AT_ONCE
+        while last == PURGED_AT_ONCE:  # by the piece: others write meanwhile
+            last = await self._commits.write(lambda c: steps.purge(c, before, states, PURGED_AT_ONCE))
+            gone += last
+        return gone
 
     async def depth(self) -> list[QueueDepth]:
         now = self._clock.now()
@@ -182,67 +165,33 @@ class SqlBroker(Broker):
 
     @asynccontextmanager
     async def notices(self) -> AsyncIterator[AsyncIterator[Notice]]:
-        send, receive = anyio.create_memory_object_stream[Notice](NOTICE_BUFFER)
-        if not self._watchers:
-            self._last_notice = await self._read(_newest_notice)
-        self._watchers.add(send)
-        try:
-            with receive, self._waits():
-                yield receive
-        finally:
-            self._watchers.discard(send)
-            send.close()
+        async with self._board.watching() as stream:
+            with self._watch.wanted():
+                yield stream
 
     async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
-        row = {"name": heartbeat.name, "at": heartbeat.now, "body": tables.pack(heartbeat)}
-        await self._write(partial(_beat, row=row, silent=heartbeat.now - timeout))
+        await self._commits.write(lambda c: steps.beat(c, self._clock.now(), heartbeat, timeout))
 
     async def workers(self) -> list[Heartbeat]:
-        query = sa.select(tables.worker.c.body).order_by(tables.worker.c.name)
+        known = tables.worker.c
+        query = sa.select(known.body).where(known.until >= self._clock.now()).order_by(known.name)
         return [_heartbeat.decode(body) for body in await self._read(lambda c: c.execute(query).scalars().all())]
 
     async def lock(self, name: str, *, owner: str, ttl: float) -> bool:
-        return await self._write(lambda c: _lock(c, self._clock.now(), name, owner, ttl))
+        return await self._commits.write(lambda c: steps.take_lock(c, self._clock.now(), name, owner, ttl))
 
     async def unlock(self, name: str, *, owner: str) -> None:
         mine = sa.delete(tables.lock).where(tables.lock.c.name == name, tables.lock.c.owner == owner)
-        await self._write(lambda c: c.execute(mine).rowcount)
+        await self._commits.write(lambda c: c.execute(mine).rowcount)
 
     async def now(self) -> float:
         await anyio.lowlevel.checkpoint()
         return self._clock.now()
 
-    async def _write(self, run: Callable[[sa.Connection], T], *, undo: Callable[[T], None] | None = None) -> T:
-        """Run a step in the next transaction. Cancelled before it began, it does not happen; after that, ``undo`` sees
-        to what the caller can no longer take."""
-        step: _Step[T] = _Step(run)
-        self._steps.append(step)
-        self._stepped.set()
-        try:
-            await step.done.wait()
-        except anyio.get_cancelled_exc_class():
-            if step in self._steps:
-                self._steps.remove(step)
-            elif undo is not None:
-                step.abandoned = True
-                self._children.start_soon(self._make_good, step, undo)
-            raise
-        if step.error is not None:
-            raise step.error
-        return step.result  # type: ignore[return-value]  # set together with done
-
-    async def _make_good(self, step: _Step[T], undo: Callable[[T], None]) -> None:
-        await step.done.wait()
-        if step.error is None:
-            undo(step.result)  # type: ignore[arg-type]
-
-    def _undo_claim(self, claimed: tuple[list[Lease], float | None]) -> None:
-        """Leases whose caller has gone are given back, uncounted."""
+    def _unclaim(self, claimed: tuple[list[Lease], float | None]) -> Callable[[sa.Connection], object] | None:
+        """The step that gives back, uncounted, leases whose caller has gone."""
         releases = [Release(lease, counted=False) for lease in claimed[0]]
-        if releases:
-            self._steps.append(_Step(lambda c: steps.release(c, self._clock.now(), releases)))
-            self._stepped.set()
-            self._wake_up()
+        return (lambda c: steps.release(c, self._clock.now(), releases)) if releases else None
 
     async def _read(self, run: Callable[[sa.Connection], T]) -> T:
         return await to_thread.run_sync(self._look, run, limiter=self._reading)
@@ -250,122 +199,66 @@ class SqlBroker(Broker):
     def _look(self, run: Callable[[sa.Connection], T]) -> T:
         try:
             return run(self._reader)
-        except sa.exc.SQLAlchemyError as exc:
-            raise self._unavailable(exc) from exc
+        except self._failures as exc:
+            raise self._meaning(exc) from exc
 
-    async def _flush(self) -> None:
-        """Take all steps that wait and run them in one transaction; meanwhile the next ones gather."""
-        while True:
-            await self._stepped.wait()
-            self._stepped = anyio.Event()
-            batch, self._steps = self._steps, []
-            if batch:
-                with anyio.CancelScope(shield=True):
-                    await to_thread.run_sync(self._transact, batch, limiter=self._writing)
-                for step in batch:
-                    step.done.set()
-                if self._watchers:
-                    await self._pass_on()
-
-    def _transact(self, batch: Sequence[_Step[Any]]) -> None:
+    def _look_at_counter(self) -> int:
         try:
-            with self._writer.begin():
-                for step in batch:
-                    step.result = step.run(self._writer)
-        except (sa.exc.SQLAlchemyError, OSError) as exc:
-            for step in batch:
-                step.error = self._unavailable(exc)
+            return self._dialect.changes(self._counter)
+        except self._failures as exc:
+            raise self._meaning(exc) from exc
 
-    async def _watch(self) -> None:
-        """Look for changes of other processes while somebody here waits."""
-        seen, quiet = -1, 0.0
-        while True:
-            if self._waiting == 0:
-                self._awaited = anyio.Event()
-                await self._awaited.wait()
-            changes = await to_thread.run_sync(self._dialect.changes, self._counter, limiter=self._reading)
-            if changes != seen:
-                seen, quiet = changes, 0.0
-                self._wake_up()
-                await self._pass_on()
-            pause = BUSY_LOOK if quiet < QUIET else IDLE_LOOK
-            quiet += pause
-            await anyio.sleep(pause)
+    def _committed(self) -> None:
+        """Tell of what the transactions of this process did."""
+        if self._writer.info.pop(NEWS_QUEUED, False):
+            self._wake_up()
+        if self._writer.info.pop(NEWS_TOLD, False):
+            self._board.look()
 
-    async def _pass_on(self) -> None:
-        """Hand new notices to the watchers."""
-        if not self._watchers:
-            return
-        query = sa.select(tables.notice).where(tables.notice.c.n > self._last_notice).order_by(tables.notice.c.n)
-        for row in await self._read(lambda c: c.execute(query).all()):
-            if row.n <= self._last_notice:
-                continue
-            self._last_notice = row.n
-            for watcher in list(self._watchers):
-                try:
-                    watcher.send_nowait(_notice.decode(row.body))
-                except (anyio.WouldBlock, anyio.BrokenResourceError):
-                    continue  # a notice is a hint; the record has the truth
-
-    @contextmanager
-    def _waits(self) -> Iterator[None]:
-        """Somebody waits: let the watch look at the counter."""
-        self._waiting += 1
-        self._awaited.set()
-        try:
-            yield
-        finally:
-            self._waiting -= 1
+    def _others_did(self) -> None:
+        self._wake_up()
+        self._board.look()
 
     def _wake_up(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def _open(self) -> None:
+    def _connect(self, opened: ExitStack) -> None:
+        """In a thread: connections, tables."""
         try:
-            self._engine = self._dialect.engine()
-            self._writer = self._engine.connect()
-            with self._writer.begin():
-                self._dialect.create(self._writer, tables.metadata)
-            self._reader = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._counter = self._dialect.watch()
-        except (sa.exc.SQLAlchemyError, OSError) as exc:
-            raise self._unavailable(exc) from exc
+            with ExitStack() as stack:
+                engine = self._dialect.engine()
+                stack.callback(engine.dispose)
+                self._writer = stack.enter_context(engine.connect())
+                with self._writer.begin():
+                    self._dialect.create(self._writer, tables.metadata)
+                reader = stack.enter_context(engine.connect())
+                self._reader = reader.execution_options(isolation_level="AUTOCOMMIT")
+                self._counter = stack.enter_context(closing(self._dialect.watch()))
+                opened.enter_context(stack.pop_all())
+        except self._failures as exc:
+            raise self._meaning(exc) from exc
 
-    def _close(self) -> None:
-        self._counter.close()
-        self._reader.close()
-        self._writer.close()
-        self._engine.dispose()
-
-    def _unavailable(self, exc: Exception) -> BrokerUnavailable:
+    def _meaning(self, exc: Exception) -> Exception:
+        """What an error of the database is for the caller."""
         cause = getattr(exc, "orig", None) or exc
-        return BrokerUnavailable(f"the broker's database {self._dialect.where} does not answer: {cause}")
+        if isinstance(exc, _refused):
+            return EngineError(f"the broker's database {self._dialect.where} refuses this: {cause}")
+        if isinstance(exc, self._failures):
+            return BrokerUnavailable(f"the broker's database {self._dialect.where} does not answer: {cause}")
+        return exc
+
+
+async def _in_thread(run: Callable[[], object]) -> None:
+    with anyio.CancelScope(shield=True):
+        await to_thread.run_sync(run)
 
 
 def _claim_or_due(
     c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, limit: int, lease: float
 ) -> tuple[list[Lease], float | None]:
-    leases = steps.claim(c, now, queues, worker=worker, limit=limit, lease=lease)
-    return leases, None if leases else steps.next_due(c, now, queues)
-
-
-def _newest_notice(c: sa.Connection) -> int:
-    return int(c.execute(sa.select(sa.func.max(tables.notice.c.n))).scalar() or 0)
-
-
-def _beat(c: sa.Connection, *, row: dict[str, Any], silent: float) -> None:
-    c.execute(sa.delete(tables.worker).where((tables.worker.c.name == row["name"]) | (tables.worker.c.at < silent)))
-    c.execute(sa.insert(tables.worker).values(row))
-
-
-def _lock(c: sa.Connection, now: float, name: str, owner: str, ttl: float) -> bool:
-    row = c.execute(sa.select(tables.lock).where(tables.lock.c.name == name)).first()
-    if row is not None and row.owner != owner and row.until > now:
-        return False
-    c.execute(sa.delete(tables.lock).where(tables.lock.c.name == name))
-    c.execute(sa.insert(tables.lock).values(name=name, owner=owner, until=now + ttl))
-    return True
+    leases = claim(c, now, queues, worker=worker, limit=limit, lease=lease)
+    return leases, None if leases else next_due(c, now, queues)
 
 
 def _depths(rows: Sequence[Any], now: float) -> list[QueueDepth]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,33 @@ import sqlalchemy as sa
 
 from gristmill.base import sqlite
 from gristmill.base.errors import BrokerUnavailable, SettingsError
+from gristmill.brokers.sql.tables import task
+from gristmill.engine.state import FINAL, LEGAL, TaskState
 
-# Final states never change and running needs a token: kept by the store itself, not by Python only (P2, P3).
-_SQLITE_GUARDS = (
-    """
-    CREATE TRIGGER IF NOT EXISTS task_final BEFORE UPDATE OF state ON task
-    WHEN OLD.state IN ('succeeded', 'failed', 'cancelled', 'dead') AND NEW.state <> OLD.state
-    BEGIN SELECT RAISE(ABORT, 'a final state does not change'); END
-    """,
-    """
-    CREATE TRIGGER IF NOT EXISTS task_claim BEFORE UPDATE OF state ON task
-    WHEN OLD.state = 'queued' AND NEW.state = 'running' AND NEW.token <= OLD.token
-    BEGIN SELECT RAISE(ABORT, 'a claim needs a new token'); END
-    """,
-    """
-    CREATE TRIGGER IF NOT EXISTS task_step BEFORE UPDATE OF state ON task
-    WHEN OLD.state = 'queued' AND NEW.state IN ('succeeded', 'failed')
-    BEGIN SELECT RAISE(ABORT, 'a task that nobody runs cannot end'); END
-    """,
-)
+
+def _guards() -> Iterator[str]:
+    """Triggers: the store itself keeps the table of legal steps (P2, P3), whatever writes to it."""
+    for state in TaskState:
+        steps = ", ".join(f"'{other}'" for other in sorted({state, *LEGAL[state]}))
+        yield f"""
+            CREATE TRIGGER IF NOT EXISTS task_from_{state} BEFORE UPDATE OF state ON task
+            WHEN OLD.state = '{state}' AND NEW.state NOT IN ({steps})
+            BEGIN SELECT RAISE(ABORT, 'no step of a task'); END"""
+    final = ", ".join(f"'{state}'" for state in sorted(FINAL))
+    kept = ", ".join(column.name for column in task.columns if column.name != "key")  # a replay moves the key
+    yield f"""
+        CREATE TRIGGER IF NOT EXISTS task_ended_stays BEFORE UPDATE OF {kept} ON task
+        WHEN OLD.state IN ({final}) BEGIN SELECT RAISE(ABORT, 'the task has ended'); END"""
+    yield f"""
+        CREATE TRIGGER IF NOT EXISTS task_is_kept BEFORE DELETE ON task
+        WHEN OLD.state NOT IN ({final}) BEGIN SELECT RAISE(ABORT, 'the task has not ended'); END"""
+    yield """
+        CREATE TRIGGER IF NOT EXISTS task_begins BEFORE INSERT ON task
+        WHEN NEW.state <> 'queued' BEGIN SELECT RAISE(ABORT, 'a task begins queued'); END"""
+    yield """
+        CREATE TRIGGER IF NOT EXISTS task_claim BEFORE UPDATE OF state ON task
+        WHEN OLD.state = 'queued' AND NEW.state = 'running' AND NEW.token <= OLD.token
+        BEGIN SELECT RAISE(ABORT, 'a claim needs a new token'); END"""
 
 
 class SqliteDialect:
@@ -37,6 +46,10 @@ class SqliteDialect:
         if not url.database or url.database == ":memory:":
             raise SettingsError("engine.broker: the SQLite broker needs a file: sqlite:///path/to/file")
         self.where = url.database
+        self.errors: tuple[type[Exception], ...] = (
+            sqlite.driver().Error,
+            OSError,
+        )  # of connections that are not SQLAlchemy's
         self._path = Path(url.database)
 
     def engine(self) -> sa.Engine:
@@ -58,7 +71,7 @@ class SqliteDialect:
     def create(self, connection: sa.Connection, metadata: sa.MetaData) -> None:
         """Make what is missing; several processes may do it at once."""
         metadata.create_all(connection)
-        for guard in _SQLITE_GUARDS:
+        for guard in _guards():
             connection.execute(sa.text(guard))
 
     def changes(self, connection: Any) -> int:

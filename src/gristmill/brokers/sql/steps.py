@@ -9,10 +9,29 @@ import msgspec
 import sqlalchemy as sa
 
 from gristmill.base.ids import new_id
-from gristmill.brokers.sql.tables import history, lane, notice, pack, record, task
+from gristmill.brokers.sql.lanes import seat
+from gristmill.brokers.sql.rows import (
+    BACK_ROW,
+    END_ROW,
+    EXTEND_ROW,
+    INSERT_TASK,
+    MARK_ROW,
+    PROGRESS_ROW,
+    QUEUED,
+    RUNNING,
+    UNKEY_ROW,
+    Row,
+    end_params,
+    known,
+    new_row,
+    pieces,
+    tell,
+)
+from gristmill.brokers.sql.tables import history, lock, notice, pack, record, task, worker
 from gristmill.engine.message import (
     End,
     ErrorRecord,
+    Heartbeat,
     Lease,
     Message,
     Notice,
@@ -20,92 +39,19 @@ from gristmill.engine.message import (
     Release,
     TaskRecord,
     decode,
-    encode,
+    used_up,
 )
 from gristmill.engine.state import FINAL, TaskState
 
 NOTICE_AGE = 60.0  # seconds a notice is kept for the watchers of other processes
-QUEUED, RUNNING = TaskState.QUEUED.value, TaskState.RUNNING.value
-CHUNK = 500  # bound parameters of one statement
 
-Row = dict[str, Any]
-
-_insert_task = sa.insert(task)
-_insert_notice = sa.insert(notice)
-_claim_row = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        state=RUNNING,
-        token=task.c.token + 1,
-        attempt=task.c.attempt + 1,
-        worker=sa.bindparam("b_worker"),
-        started=sa.bindparam("b_now"),
-        lease_until=sa.bindparam("b_until"),
-    )
-)
-_end_row = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        state=sa.bindparam("b_state"),
-        ended=sa.bindparam("b_now"),
-        lease_until=None,
-        result=sa.bindparam("b_result"),
-        error=sa.bindparam("b_error"),
-        history=sa.bindparam("b_history"),
-    )
-)
-_back_row = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        state=QUEUED,
-        attempt=sa.bindparam("b_attempt"),
-        worker="",
-        lease_until=None,
-        not_before=sa.bindparam("b_not_before"),
-        history=sa.bindparam("b_history"),
-    )
-)
-_extend_row = sa.update(task).where(task.c.seq == sa.bindparam("b_seq")).values(lease_until=sa.bindparam("b_until"))
-_progress_row = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        progress=sa.bindparam("b_value"),
-        progress_message=sa.bindparam("b_message"),
-        progress_data=sa.bindparam("b_data"),
-    )
-)
-_due = (
-    sa.select(
-        task.c.seq, task.c.message, task.c.attempt, task.c.max_attempts, task.c.token, task.c.deadline, task.c.history
-    )
-    .where(
-        task.c.queue == sa.bindparam("b_queue"),
-        task.c.state == QUEUED,
-        task.c.priority == sa.bindparam("b_priority"),
-        task.c.lane == sa.bindparam("b_lane"),
-        task.c.not_before <= sa.bindparam("b_now"),
-    )
-    .order_by(task.c.not_before, task.c.seq)
-    .limit(sa.bindparam("b_limit"))
-    .with_for_update(skip_locked=True)
-)
-_any_queued = (
-    sa.select(task.c.seq)
-    .where(
-        task.c.queue == sa.bindparam("b_queue"),
-        task.c.state == QUEUED,
-        task.c.priority == sa.bindparam("b_priority"),
-        task.c.lane == sa.bindparam("b_lane"),
-    )
-    .limit(1)
-)
-_held = sa.select(
+_running = (
     task.c.seq,
     task.c.id,
+    task.c.queue,
+    task.c.priority,
+    task.c.lane,
+    task.c.not_before,
     task.c.token,
     task.c.attempt,
     task.c.max_attempts,
@@ -113,7 +59,17 @@ _held = sa.select(
     task.c.history,
     task.c.progress,
     task.c.worker,
-).where(task.c.state == RUNNING, task.c.id.in_(sa.bindparam("b_ids", expanding=True)))
+)
+_held = (
+    sa.select(*_running)
+    .where(task.c.state == RUNNING, task.c.id.in_(sa.bindparam("b_ids", expanding=True)))
+    .with_for_update()
+)
+_expired = (
+    sa.select(*_running)
+    .where(task.c.state == RUNNING, task.c.lease_until <= sa.bindparam("b_now"))
+    .with_for_update(skip_locked=True)
+)
 
 
 def publish(c: sa.Connection, now: float, messages: Sequence[Message]) -> list[bool]:
@@ -127,267 +83,197 @@ def publish(c: sa.Connection, now: float, messages: Sequence[Message]) -> list[b
         if fresh:
             ids.add(message.id)
             keys.add(message.key)
-            rows.append(_row(message, now))
+            rows.append(new_row(message, now))
     if rows:
-        c.execute(_insert_task, rows)
-        _seat(c, {(row["queue"], row["priority"], row["lane"]) for row in rows})
+        c.execute(INSERT_TASK, rows)
+        seat(c, (((row["queue"], row["priority"], row["lane"]), row["not_before"]) for row in rows))
     return accepted
 
 
-def claim(c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, limit: int, lease: float) -> list[Lease]:
-    """Claim what is due: highest priority first, lanes in turn, oldest first inside a lane."""
-    seats = c.execute(
-        sa.select(lane).where(lane.c.queue.in_(queues)).order_by(lane.c.priority.desc(), lane.c.turn, lane.c.lane)
-    ).all()
-    leases: list[Lease] = []
-    for priority in dict.fromkeys(seat.priority for seat in seats):
-        group = [seat for seat in seats if seat.priority == priority]
-        _claim_group(c, now, group, leases, worker=worker, limit=limit, lease=lease)
-        if len(leases) >= limit:
-            break
-    return leases
-
-
-def next_due(c: sa.Connection, now: float, queues: Sequence[str]) -> float | None:
-    """Seconds until the next delayed task of these queues is due."""
-    first = c.execute(
-        sa.select(sa.func.min(task.c.not_before)).where(
-            task.c.queue.in_(queues), task.c.state == QUEUED, task.c.not_before > now
-        )
-    ).scalar()
-    return None if first is None else max(0.0, float(first) - now)
-
-
 def extend(c: sa.Connection, now: float, leases: Sequence[Lease], lease: float) -> list[Lease]:
+    """Renew what is still held; return the rest."""
     held = _held_rows(c, leases)
-    rows = [{"b_seq": held[one.id].seq, "b_until": now + lease} for one in leases if one.id in held]
+    rows = [{"b_seq": held[key].seq, "b_until": now + lease} for one in leases if (key := _key(one)) in held]
     if rows:
-        c.execute(_extend_row, rows)
-    return [one for one in leases if one.id not in held]
+        c.execute(EXTEND_ROW, rows)
+    return [one for one in leases if _key(one) not in held]
 
 
 def finish(c: sa.Connection, now: float, ends: Sequence[End]) -> list[bool]:
+    """End what is still held."""
     held = _held_rows(c, [end.lease for end in ends])
     rows, notices, done = [], [], []
     for end in ends:
-        row = held.pop(end.lease.id, None)  # popped: a second end of the same lease in one batch is too late
+        row = held.pop(_key(end.lease), None)  # popped: a second end of the same lease in one batch is too late
         done.append(row is not None)
         if row is not None:
-            rows.append(_end_params(row, now, end.state, result=end.result, error=end.error))
+            rows.append(end_params(row, now, end.state, result=end.result, error=end.error))
             notices.append(Notice("state", row.id, end.state.value, row.progress, "", row.worker))
     if rows:
-        c.execute(_end_row, rows)
+        c.execute(END_ROW, rows)
     tell(c, now, notices)
     return done
 
 
 def release(c: sa.Connection, now: float, releases: Sequence[Release]) -> list[bool]:
+    """Give back what is still held."""
     held = _held_rows(c, [one.lease for one in releases])
-    done = []
+    done, pairs = [], []
     for one in releases:
-        row = held.pop(one.lease.id, None)
+        row = held.pop(_key(one.lease), None)
         done.append(row is not None)
         if row is not None:
-            _back(c, now, row, one)
-    if any(done):
-        _seat(c, {(m.queue, m.priority, m.lane) for m in (one.lease.message for one in releases)})
+            pairs.append((row, one))
+    _give_back(c, now, ((row, one.counted, one.delay, one.error) for row, one in pairs))
     return done
 
 
 def progress(c: sa.Connection, now: float, updates: Sequence[Progress]) -> list[bool]:
+    """Write down what tasks that are still held say."""
     held = _held_rows(c, [update.lease for update in updates])
     rows, notices = [], []
     for update in updates:
-        row = held.get(update.lease.id)
+        row = held.get(_key(update.lease))
         if row is not None:
             data = pack(update.data) if update.data else None
             rows.append({"b_seq": row.seq, "b_value": update.value, "b_message": update.message, "b_data": data})
             notices.append(Notice("progress", row.id, RUNNING, update.value, update.message, row.worker))
     if rows:
-        c.execute(_progress_row, rows)
+        c.execute(PROGRESS_ROW, rows)
     tell(c, now, notices)
-    return [update.lease.id in held for update in updates]
+    return [_key(update.lease) in held for update in updates]
 
 
 def cancel(c: sa.Connection, now: float, ids: Sequence[str], reason: str) -> list[TaskState | None]:
-    rows = {row.id: row for piece in _pieces(ids) for row in c.execute(sa.select(task).where(task.c.id.in_(piece)))}
-    notices = []
-    for row in rows.values():
+    """End what is queued, mark what runs."""
+    wanted = (task.c.state, *_running)
+    found = {}
+    for piece in pieces(list(dict.fromkeys(ids))):
+        found.update(
+            {row.id: row for row in c.execute(sa.select(*wanted).where(task.c.id.in_(piece)).with_for_update())}
+        )
+    ends, marks, notices = [], [], []
+    for row in found.values():
         if row.state == QUEUED:
             error = ErrorRecord("TaskCancelled", reason or "cancelled", attempt=row.attempt, at=now)
-            c.execute(_end_row, _end_params(row, now, TaskState.CANCELLED, error=error))
+            ends.append(end_params(row, now, TaskState.CANCELLED, error=error))
             notices.append(Notice("state", row.id, TaskState.CANCELLED.value, row.progress, reason, row.worker))
         elif row.state == RUNNING:
-            c.execute(sa.update(task).where(task.c.seq == row.seq).values(cancel_requested=True))
+            marks.append({"b_seq": row.seq})
             notices.append(Notice("cancel", row.id, RUNNING, row.progress, reason, row.worker))
+    if ends:
+        c.execute(END_ROW, ends)
+    if marks:
+        c.execute(MARK_ROW, marks)
     tell(c, now, notices)
-    return [TaskState(rows[task_id].state) if task_id in rows else None for task_id in ids]
+    return [TaskState(found[task_id].state) if task_id in found else None for task_id in ids]
 
 
 def reclaim(c: sa.Connection, now: float) -> list[TaskRecord]:
     """Expired leases go back; old notices go."""
-    expired = c.execute(
-        sa.select(task).where(task.c.state == RUNNING, task.c.lease_until <= now).with_for_update(skip_locked=True)
-    ).all()
-    for row in expired:
-        message = decode(row.message)
-        error = ErrorRecord("LeaseExpired", f"worker {row.worker} went silent", attempt=row.attempt, at=now)
-        _back(c, now, row, Release(Lease(message, row.token, row.worker, row.attempt), error=error))
-        _seat(c, {(row.queue, row.priority, row.lane)})
-    c.execute(sa.delete(notice).where(notice.c.at < now - NOTICE_AGE))
-    ids = [row.id for row in expired]
-    return [record(row) for piece in _pieces(ids) for row in c.execute(sa.select(task).where(task.c.id.in_(piece)))]
+    expired = c.execute(_expired, {"b_now": now}).all()
+    _give_back(c, now, ((row, True, 0.0, _silent(row, now)) for row in expired))
+    first_kept = c.execute(
+        sa.select(notice.c.n).where(notice.c.at >= now - NOTICE_AGE).order_by(notice.c.n).limit(1)
+    ).scalar()
+    c.execute(sa.delete(notice).where(notice.c.n < first_kept) if first_kept is not None else sa.delete(notice))
+    found = {one.id: one for one in records(c, task.c.id, [row.id for row in expired])}
+    return [found[row.id] for row in expired]
+
+
+def records(c: sa.Connection, column: sa.Column[Any], values: Sequence[str]) -> list[TaskRecord]:
+    """The tasks with these values in a column, in no order."""
+    found = (row for piece in pieces(values) for row in c.execute(sa.select(task).where(column.in_(piece))))
+    return [record(row) for row in found]
 
 
 def replay(c: sa.Connection, now: float, ids: Sequence[str]) -> list[str]:
     """Ended tasks that did not succeed, as new tasks; their keys move on."""
-    fresh = []
-    for row in [row for piece in _pieces(ids) for row in c.execute(sa.select(task).where(task.c.id.in_(piece)))]:
-        state = TaskState(row.state)
-        if not state.final or state is TaskState.SUCCEEDED:
+    wanted = (task.c.seq, task.c.id, task.c.key, task.c.state, task.c.message)
+    found = {}
+    for piece in pieces(list(dict.fromkeys(ids))):
+        found.update({row.id: row for row in c.execute(sa.select(*wanted).where(task.c.id.in_(piece)))})
+    fresh, moved = [], []
+    for row in (found[task_id] for task_id in dict.fromkeys(ids) if task_id in found):
+        message, state = decode(row.message), TaskState(row.state)
+        if not state.final or state is TaskState.SUCCEEDED or message.key != row.key:  # the key has moved on
             continue
-        message = msgspec.structs.replace(decode(row.message), id=new_id(), delay=0.0)
-        c.execute(sa.update(task).where(task.c.seq == row.seq).values(key=None))
-        publish(c, now, [message])
-        fresh.append(message.id)
-    return fresh
+        if row.key is not None:
+            moved.append({"b_seq": row.seq})
+        fresh.append(msgspec.structs.replace(message, id=new_id(), delay=0.0))
+    if moved:
+        c.execute(UNKEY_ROW, moved)
+    publish(c, now, fresh)
+    return [message.id for message in fresh]
 
 
-def purge(c: sa.Connection, now: float, states: Sequence[TaskState], older_than: float) -> int:
+def purge(c: sa.Connection, before: float, states: Sequence[TaskState], limit: int) -> int:
+    """Forget some of the tasks that ended up to a time: no more at once than others can wait for."""
     final = [state.value for state in states if state in FINAL]
-    gone = c.execute(sa.delete(task).where(task.c.state.in_(final), task.c.ended <= now - older_than))
-    return int(gone.rowcount)
+    old = sa.select(task.c.seq).where(task.c.state.in_(final), task.c.ended <= before).limit(limit)
+    gone = [{"b_seq": seq} for seq in c.execute(old).scalars()]
+    if gone:
+        c.execute(sa.delete(task).where(task.c.seq == sa.bindparam("b_seq")), gone)
+    return len(gone)
 
 
-def tell(c: sa.Connection, now: float, notices: Sequence[Notice]) -> None:
-    """Leave notices for every watcher."""
-    if notices:
-        c.execute(_insert_notice, [{"at": now, "body": pack(one)} for one in notices])
+def beat(c: sa.Connection, now: float, heartbeat: Heartbeat, timeout: float) -> None:
+    """Keep a worker's sign of life, forget the silent."""
+    c.execute(sa.delete(worker).where((worker.c.name == heartbeat.name) | (worker.c.until < now)))
+    c.execute(sa.insert(worker), {"name": heartbeat.name, "until": now + timeout, "body": pack(heartbeat)})
 
 
-def known(c: sa.Connection, column: sa.Column[Any], values: Sequence[str]) -> set[str | None]:
-    """Which of these values the column holds already."""
-    found: set[str | None] = set()
-    for piece in _pieces(values):
-        found.update(c.execute(sa.select(column).where(column.in_(piece))).scalars())
-    return found
+def take_lock(c: sa.Connection, now: float, name: str, owner: str, ttl: float) -> bool:
+    """Take or renew a named lock."""
+    row = c.execute(sa.select(lock).where(lock.c.name == name).with_for_update()).first()
+    if row is not None and row.owner != owner and row.until > now:
+        return False
+    c.execute(sa.delete(lock).where(lock.c.name == name))
+    c.execute(sa.insert(lock), {"name": name, "owner": owner, "until": now + ttl})
+    return True
 
 
-def _claim_group(
-    c: sa.Connection, now: float, seats: Sequence[Any], leases: list[Lease], *, worker: str, limit: int, lease: float
-) -> None:
-    """Let the lanes of one priority take turns until enough is claimed or nothing is due."""
-    turn = max(seat.turn for seat in seats)
-    while seats and len(leases) < limit:
-        quota = -(-(limit - len(leases)) // len(seats))
-        served = []
-        for seat in seats:
-            where = {"b_queue": seat.queue, "b_priority": seat.priority, "b_lane": seat.lane}
-            taken = min(quota, limit - len(leases))
-            rows = c.execute(_due, {**where, "b_now": now, "b_limit": taken}).all() if taken else []
-            if rows:
-                leases.extend(_start(c, now, rows, worker, lease))
-                turn += 1
-                c.execute(sa.update(lane).where(*_at(seat)).values(turn=turn))
-                served.append(seat)
-            elif taken and c.execute(_any_queued, where).first() is None:
-                c.execute(sa.delete(lane).where(*_at(seat)))
-        seats = served
-
-
-def _at(seat: Any) -> tuple[sa.ColumnElement[bool], ...]:
-    return (lane.c.queue == seat.queue, lane.c.priority == seat.priority, lane.c.lane == seat.lane)
-
-
-def _start(c: sa.Connection, now: float, rows: Sequence[Any], worker: str, lease: float) -> list[Lease]:
-    leases, claims, notices = [], [], []
-    for row in rows:
-        message = decode(row.message)
-        reason = _too_late(row, now)
-        if reason is None:
-            claims.append({"b_seq": row.seq, "b_worker": worker, "b_now": now, "b_until": now + lease})
-            leases.append(Lease(message, row.token + 1, worker, row.attempt + 1))
-        else:
-            error = ErrorRecord("TaskDead", reason, attempt=row.attempt, at=now)
-            c.execute(_end_row, _end_params(row, now, TaskState.DEAD, error=error))
-            notices.append(Notice("state", message.id, TaskState.DEAD.value))
-    if claims:
-        c.execute(_claim_row, claims)
-    tell(c, now, notices)
-    return leases
-
-
-def _too_late(row: Any, now: float) -> str | None:
-    if row.deadline is not None and row.deadline < now:
-        return "the deadline passed before the task could start"
-    if row.attempt >= row.max_attempts:
-        return f"all {row.max_attempts} attempts are used up"
-    return None
-
-
-def _back(c: sa.Connection, now: float, row: Any, one: Release) -> None:
-    """Queue a running row again; or end it, when it is cancelled or out of attempts."""
-    past = history(row.history)
-    if one.error is not None:
-        past.append(one.error)
-    kept = pack(past) if past else None
-    if row.cancel_requested or (one.counted and row.attempt >= row.max_attempts):
-        state = TaskState.CANCELLED if row.cancel_requested else TaskState.DEAD
-        error = ErrorRecord("TaskCancelled", "cancelled", at=now) if row.cancel_requested else one.error
-        c.execute(_end_row, {**_end_params(row, now, state, error=error), "b_history": kept})
-    else:
+def _give_back(c: sa.Connection, now: float, given: Iterable[tuple[Any, bool, float, ErrorRecord | None]]) -> None:
+    """Queue running rows again; or end them, when they are cancelled or out of attempts."""
+    ends: list[Row] = []
+    backs: list[Row] = []
+    notices, waiting = [], []
+    for row, counted, delay, error in given:
+        past = pack([*history(row.history), error]) if error is not None else row.history
         state = TaskState.QUEUED
-        attempt = row.attempt if one.counted else row.attempt - 1
-        back = {"b_seq": row.seq, "b_attempt": attempt, "b_not_before": now + one.delay, "b_history": kept}
-        c.execute(_back_row, back)
-    tell(c, now, [Notice("state", row.id, state.value, row.progress, "", row.worker)])
+        if row.cancel_requested:
+            state = TaskState.CANCELLED
+            error = ErrorRecord("TaskCancelled", "cancelled", attempt=row.attempt, at=now)
+        elif counted and row.attempt >= row.max_attempts:
+            state = TaskState.DEAD
+            error = error or ErrorRecord("TaskDead", used_up(row.max_attempts), attempt=row.attempt, at=now)
+        if state.final:
+            ends.append(end_params(row, now, state, error=error, history=past))
+        else:
+            due = now + delay if delay > 0 else row.not_before
+            attempt = row.attempt - (not counted)
+            backs.append({"b_seq": row.seq, "b_attempt": attempt, "b_not_before": due, "b_history": past})
+            waiting.append(((row.queue, row.priority, row.lane), due))
+        notices.append(Notice("state", row.id, state.value, row.progress, "", row.worker))
+    if ends:
+        c.execute(END_ROW, ends)
+    if backs:
+        c.execute(BACK_ROW, backs)
+    seat(c, waiting)
+    tell(c, now, notices)
 
 
-def _end_params(
-    row: Any, now: float, state: TaskState, *, result: bytes | None = None, error: ErrorRecord | None = None
-) -> Row:
-    return {
-        "b_seq": row.seq,
-        "b_state": state.value,
-        "b_now": now,
-        "b_result": result,
-        "b_error": pack(error) if error is not None else None,
-        "b_history": row.history,
-    }
+def _silent(row: Any, now: float) -> ErrorRecord:
+    return ErrorRecord("LeaseExpired", f"worker {row.worker} went silent", attempt=row.attempt, at=now)
 
 
-def _held_rows(c: sa.Connection, leases: Sequence[Lease]) -> dict[str, Any]:
-    """The rows of the leases that are still valid, by task id."""
-    tokens = {one.id: one.token for one in leases}
-    rows = (row for piece in _pieces(list(tokens)) for row in c.execute(_held, {"b_ids": piece}))
-    return {row.id: row for row in rows if row.token == tokens[row.id]}
+def _held_rows(c: sa.Connection, leases: Sequence[Lease]) -> dict[tuple[str, int], Any]:
+    """The rows of the leases that are still valid."""
+    wanted = {_key(one) for one in leases}
+    ids = list(dict.fromkeys(one.id for one in leases))
+    rows = (row for piece in pieces(ids) for row in c.execute(_held, {"b_ids": piece}))
+    return {(row.id, row.token): row for row in rows if (row.id, row.token) in wanted}
 
 
-def _seat(c: sa.Connection, seats: Iterable[tuple[str, int, str]]) -> None:
-    """Give lanes a place in the turn if they have none: behind those that were served least recently."""
-    for queue, priority, name in seats:
-        where = (lane.c.queue == queue, lane.c.priority == priority)
-        if c.execute(sa.select(lane.c.turn).where(*where, lane.c.lane == name)).first() is None:
-            first = c.execute(sa.select(sa.func.min(lane.c.turn)).where(*where)).scalar()
-            c.execute(sa.insert(lane).values(queue=queue, priority=priority, lane=name, turn=(first or 0)))
-
-
-def _row(message: Message, now: float) -> Row:
-    return {
-        "id": message.id,
-        "key": message.key,
-        "queue": message.queue,
-        "priority": message.priority,
-        "lane": message.lane,
-        "state": QUEUED,
-        "message": encode(message),
-        "published": now,
-        "not_before": now + message.delay,
-        "deadline": None if message.deadline is None else now + message.deadline,
-        "max_attempts": message.max_attempts,
-    }
-
-
-def _pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    for first in range(0, len(values), CHUNK):
-        yield values[first : first + CHUNK]
+def _key(lease: Lease) -> tuple[str, int]:
+    return lease.id, lease.token

@@ -40,17 +40,22 @@ task = sa.Table(
     sa.Column("result", sa.LargeBinary),
     sa.Column("error", sa.LargeBinary),
     sa.Column("history", sa.LargeBinary),
-    sa.Index("task_due", "queue", "state", "priority", "lane", "not_before", "seq"),
+    sa.Index("task_due", "state", "queue", "priority", "lane", "not_before", "seq"),
     sa.Index("task_lease", "state", "lease_until"),
+    sa.Index("task_ended", "state", "ended"),
 )
 
+# Lanes with queued tasks. ``turn`` grows with every turn taken; ``due`` is never later than the lane's first task.
 lane = sa.Table(
     "lane",
     metadata,
     sa.Column("queue", sa.String(128), primary_key=True),
     sa.Column("priority", sa.Integer, primary_key=True),
     sa.Column("lane", sa.String(128), primary_key=True),
-    sa.Column("turn", sa.Integer, nullable=False, default=0),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("due", sa.Float, nullable=False),
+    sa.Index("lane_order", "priority", "turn"),
+    sa.Index("lane_turn", "turn"),
 )
 
 notice = sa.Table(
@@ -66,7 +71,7 @@ worker = sa.Table(
     "worker",
     metadata,
     sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 

@@ -1,0 +1,167 @@
+"""Claiming in turn: which lanes have something due, whose turn it is, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+import sqlalchemy as sa
+
+from gristmill.brokers.sql.rows import END_ROW, NEWS_QUEUED, QUEUED, RUNNING, end_params, tell
+from gristmill.brokers.sql.tables import lane, task
+from gristmill.engine.message import ErrorRecord, Lease, Notice, decode, too_late
+from gristmill.engine.state import TaskState
+
+_last = sa.select(sa.func.max(lane.c.turn)).scalar_subquery().label("last")
+_seats = (
+    sa.select(lane.c.queue, lane.c.priority, lane.c.lane, lane.c.turn, _last)
+    .where(lane.c.queue.in_(sa.bindparam("b_queues", expanding=True)), lane.c.due <= sa.bindparam("b_now"))
+    .order_by(lane.c.priority.desc(), lane.c.turn)
+    .limit(sa.bindparam("b_limit"))
+)
+_lane_is = (
+    lane.c.queue == sa.bindparam("b_queue"),
+    lane.c.priority == sa.bindparam("b_priority"),
+    lane.c.lane == sa.bindparam("b_lane"),
+)
+_task_waits_in = (
+    task.c.state == QUEUED,
+    task.c.queue == sa.bindparam("b_queue"),
+    task.c.priority == sa.bindparam("b_priority"),
+    task.c.lane == sa.bindparam("b_lane"),
+)
+_due = (
+    sa.select(
+        task.c.seq, task.c.message, task.c.attempt, task.c.max_attempts, task.c.token, task.c.deadline, task.c.history
+    )
+    .where(*_task_waits_in, task.c.not_before <= sa.bindparam("b_now"))
+    .order_by(task.c.not_before, task.c.seq)
+    .limit(sa.bindparam("b_limit"))
+    .with_for_update(skip_locked=True)
+)
+_first_in = sa.select(sa.func.min(task.c.not_before)).where(*_task_waits_in)
+_lane_due = sa.select(lane.c.due).where(*_lane_is)
+_set_due = sa.update(lane).where(*_lane_is).values(due=sa.bindparam("b_due"))
+_set_turn = sa.update(lane).where(*_lane_is).values(turn=sa.bindparam("b_turn"))
+_remove = sa.delete(lane).where(*_lane_is)
+_last_turn = sa.select(sa.func.coalesce(sa.func.max(lane.c.turn), 0))
+_claim_row = (
+    sa.update(task)
+    .where(task.c.seq == sa.bindparam("b_seq"))
+    .values(
+        state=RUNNING,
+        token=task.c.token + 1,
+        attempt=task.c.attempt + 1,
+        worker=sa.bindparam("b_worker"),
+        started=sa.bindparam("b_now"),
+        lease_until=sa.bindparam("b_until"),
+    )
+)
+
+Seat = tuple[str, int, str]  # queue, priority, lane
+
+
+def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
+    """Have a place in the turn for lanes with a task due at that time; a new one behind all others."""
+    first: dict[Seat, float] = {}
+    for place, due in waiting:
+        first[place] = min(due, first.get(place, due))
+    for place, due in first.items():
+        at = _at(place)
+        known = c.execute(_lane_due, at).scalar()
+        if known is None:
+            turn = c.execute(_last_turn).scalar_one() + 1
+            c.execute(
+                sa.insert(lane), {"queue": place[0], "priority": place[1], "lane": place[2], "turn": turn, "due": due}
+            )
+        elif due < known:
+            c.execute(_set_due, {**at, "b_due": due})
+    if first:
+        c.info[NEWS_QUEUED] = True
+
+
+def claim(c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, limit: int, lease: float) -> list[Lease]:
+    """Claim what is due: highest priority first, lanes in turn, what has been due longest first inside a lane."""
+    leases: list[Lease] = []
+    while len(leases) < limit:
+        room = limit - len(leases)
+        seats = c.execute(_seats, {"b_queues": list(queues), "b_now": now, "b_limit": room}).all()
+        if not seats:
+            break
+        top = [one for one in seats if one.priority == seats[0].priority]
+        leases.extend(_serve(c, now, top, room=room, worker=worker, lease=lease))
+    return leases
+
+
+def next_due(c: sa.Connection, now: float, queues: Sequence[str]) -> float | None:
+    """Seconds until the next task of these queues is due, after a claim that found nothing."""
+    first = c.execute(sa.select(sa.func.min(lane.c.due)).where(lane.c.queue.in_(queues))).scalar()
+    return None if first is None else max(0.0, float(first) - now)
+
+
+def _serve(c: sa.Connection, now: float, seats: Sequence[Any], *, room: int, worker: str, lease: float) -> list[Lease]:
+    """One fair share from each of these lanes, one after the other, as if each had been asked for one task at a time."""
+    share, more = divmod(room, len(seats))
+    served, short = [], []
+    for number, one in enumerate(seats):
+        wanted = share + (number < more)
+        rows = c.execute(_due, {**_at(one[:3]), "b_now": now, "b_limit": wanted}).all()
+        served.append((one, rows))
+        if len(rows) < wanted:
+            short.append(one)
+    leases = _start(c, now, _in_turn([rows for _, rows in served]), worker, lease)
+    _pass_turn(c, served)
+    for one in short:
+        _put_off(c, one)
+    return leases
+
+
+def _in_turn(shares: Sequence[Sequence[Any]]) -> Iterator[Any]:
+    return (row for row in chain.from_iterable(zip_longest(*shares)) if row is not None)
+
+
+def _pass_turn(c: sa.Connection, served: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+    """Lanes go behind all others, in the order in which they were served last."""
+    took = sorted((pair for pair in served if pair[1]), key=lambda pair: len(pair[1]))
+    last = served[0][0].last
+    if len(took) == 1 and took[0][0].turn == last:
+        return  # a lane alone is behind all others already
+    turns = [{**_at(one[:3]), "b_turn": last + number} for number, (one, _) in enumerate(took, 1)]
+    if turns:
+        c.execute(_set_turn, turns)
+
+
+def _put_off(c: sa.Connection, one: Any) -> None:
+    """A lane with nothing due any more is left alone until its next task is; an empty one goes."""
+    at = _at(one[:3])
+    first = c.execute(_first_in, at).scalar()
+    if first is None:
+        c.execute(_remove, at)
+    else:
+        c.execute(_set_due, {**at, "b_due": first})
+
+
+def _start(c: sa.Connection, now: float, rows: Iterable[Any], worker: str, lease: float) -> list[Lease]:
+    leases, claims, ends, notices = [], [], [], []
+    for row in rows:
+        message = decode(row.message)
+        reason = too_late(row.attempt, row.max_attempts, row.deadline, now)
+        if reason is None:
+            claims.append({"b_seq": row.seq, "b_worker": worker, "b_now": now, "b_until": now + lease})
+            leases.append(Lease(message, row.token + 1, worker, row.attempt + 1))
+        else:
+            error = ErrorRecord("TaskDead", reason, attempt=row.attempt, at=now)
+            ends.append(end_params(row, now, TaskState.DEAD, error=error))
+            notices.append(Notice("state", message.id, TaskState.DEAD.value))
+    if claims:
+        c.execute(_claim_row, claims)
+    if ends:
+        c.execute(END_ROW, ends)
+    tell(c, now, notices)
+    return leases
+
+
+def _at(place: Sequence[Any]) -> dict[str, Any]:
+    queue, priority, name = place
+    return {"b_queue": queue, "b_priority": priority, "b_lane": name}

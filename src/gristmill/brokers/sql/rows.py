@@ -1,0 +1,115 @@
+"""Single rows of the SQL broker: how a task ends, goes back, is told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gristmill.brokers.sql.tables import notice, pack, task
+from gristmill.engine.message import ErrorRecord, Message, Notice, encode
+from gristmill.engine.state import TaskState
+
+QUEUED, RUNNING = TaskState.QUEUED.value, TaskState.RUNNING.value
+CHUNK = 500  # bound parameters of one statement
+NEWS_QUEUED, NEWS_TOLD = "queued", "told"  # marks on the connection: what the transaction did that others wait for
+
+Row = dict[str, Any]
+
+END_ROW = (
+    sa.update(task)
+    .where(task.c.seq == sa.bindparam("b_seq"))
+    .values(
+        state=sa.bindparam("b_state"),
+        ended=sa.bindparam("b_now"),
+        lease_until=None,
+        result=sa.bindparam("b_result"),
+        error=sa.bindparam("b_error"),
+        history=sa.bindparam("b_history"),
+    )
+)
+BACK_ROW = (
+    sa.update(task)
+    .where(task.c.seq == sa.bindparam("b_seq"))
+    .values(
+        state=QUEUED,
+        attempt=sa.bindparam("b_attempt"),
+        worker="",
+        lease_until=None,
+        not_before=sa.bindparam("b_not_before"),
+        history=sa.bindparam("b_history"),
+    )
+)
+EXTEND_ROW = sa.update(task).where(task.c.seq == sa.bindparam("b_seq")).values(lease_until=sa.bindparam("b_until"))
+PROGRESS_ROW = (
+    sa.update(task)
+    .where(task.c.seq == sa.bindparam("b_seq"))
+    .values(
+        progress=sa.bindparam("b_value"),
+        progress_message=sa.bindparam("b_message"),
+        progress_data=sa.bindparam("b_data"),
+    )
+)
+MARK_ROW = sa.update(task).where(task.c.seq == sa.bindparam("b_seq")).values(cancel_requested=True)
+UNKEY_ROW = sa.update(task).where(task.c.seq == sa.bindparam("b_seq")).values(key=None)
+INSERT_TASK = sa.insert(task)
+_insert_notice = sa.insert(notice)
+
+
+def new_row(message: Message, now: float) -> Row:
+    """A task as it is accepted."""
+    return {
+        "id": message.id,
+        "key": message.key,
+        "queue": message.queue,
+        "priority": message.priority,
+        "lane": message.lane,
+        "state": QUEUED,
+        "message": encode(message),
+        "published": now,
+        "not_before": now + message.delay,
+        "deadline": None if message.deadline is None else now + message.deadline,
+        "max_attempts": message.max_attempts,
+    }
+
+
+def end_params(
+    row: Any,
+    now: float,
+    state: TaskState,
+    *,
+    result: bytes | None = None,
+    error: ErrorRecord | None = None,
+    history: bytes | None = None,
+) -> Row:
+    """What END_ROW binds."""
+    return {
+        "b_seq": row.seq,
+        "b_state": state.value,
+        "b_now": now,
+        "b_result": result,
+        "b_error": pack(error) if error is not None else None,
+        "b_history": history or row.history,
+    }
+
+
+def tell(c: sa.Connection, now: float, notices: Sequence[Notice]) -> None:
+    """Leave notices for every watcher, and a mark on the connection."""
+    if notices:
+        c.execute(_insert_notice, [{"at": now, "body": pack(one)} for one in notices])
+        c.info[NEWS_TOLD] = True
+
+
+def pieces(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The values in groups that fit into one statement."""
+    for first in range(0, len(values), CHUNK):
+        yield values[first : first + CHUNK]
+
+
+def known(c: sa.Connection, column: sa.Column[Any], values: Sequence[str]) -> set[str | None]:
+    """Which of these values the column holds already."""
+    found: set[str | None] = set()
+    for piece in pieces(values):
+        found.update(c.execute(sa.select(column).where(column.in_(piece))).scalars())
+    return found
