@@ -18,6 +18,7 @@ from gristmill.storages.keys import checked, is_key
 
 _TEMPORARY = ".put-"
 _LEFT_OVER = 3600.0  # seconds after which an unfinished put is a crashed one
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _PIECE = 1024 * 1024
 
 
@@ -70,8 +71,8 @@ class FileStore(ObjectStore):
     def _put(self, key: str, write: Callable[[BinaryIO], object]) -> None:
         path = self._path(key)
         temporary = path.with_name(_TEMPORARY + new_id())
-        fresh = [folder for folder in path.parents if not folder.exists()] if self._durable else []
-        with _named_errors(key):
+        with _named_errors(key, absent=()):
+            fresh = [folder for folder in path.parents if not folder.exists()] if self._durable else []
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("xb") as file:
@@ -114,10 +115,10 @@ def _no_listing(exc: OSError) -> None:
 
 
 @contextmanager
-def _named_errors(key: str) -> Iterator[None]:
+def _named_errors(key: str, *, absent: tuple[type[OSError], ...] = _ABSENT) -> Iterator[None]:
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as exc:
+    except absent as exc:
         raise BlobMissing(f"there is no object {key!r}") from exc
     except OSError as exc:
         raise StoreUnavailable(f"object {key!r} cannot be read or written: {exc}") from exc

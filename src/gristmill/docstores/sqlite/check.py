@@ -40,9 +40,11 @@ _OF_GENERATIONS = (
 
 def check(connection: Any) -> Iterator[Flaw]:
     """Every damage that the file shows."""
-    for (state,) in connection.execute("PRAGMA quick_check(1)").fetchall():
-        if state != "ok":
-            yield Flaw(f"the file is damaged: {state}")
+    [(state,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
+    if state != "ok":
+        words = state.replace("*** in database main ***", "").split()
+        yield Flaw(f"the file is damaged: {' '.join(words)}")
+        return  # what else such a file says is worth nothing
     for sentence, query in _OF_CHUNKS:
         grouped = f"SELECT document_id, gen, count(*) FROM chunk WHERE rid IN ({query}) GROUP BY document_id, gen"  # noqa: S608 constants
         yield from _flaws(connection, sentence, grouped)
