@@ -134,7 +134,6 @@ class Nursery:
             await self.channel.send(boot)
         await self._booted.wait()
         if self._answer.error:
-            await self.close()
             raise EngineError(f"the app {boot.app!r} cannot be loaded: {self._answer.error}")
         return self._answer
 
@@ -170,6 +169,8 @@ class Nursery:
     async def close(self) -> None:
         """End it, and with it its runners; returns when it is gone."""
         self.channel.hang_up()
+        if not self._booted.is_set():  # it may be in the middle of an import, and hear nothing
+            self._process.kill()
         await to_thread.run_sync(self._wait)
         self._end()
 

@@ -98,10 +98,12 @@ class Pool:
     async def __aexit__(self, *exc: object) -> None:
         nursery, self._nursery = self._nursery, None
         self._children.cancel_scope.cancel()
-        await self._children.__aexit__(None, None, None)
-        if nursery is not None:
-            with anyio.CancelScope(shield=True):
-                await nursery.close()
+        try:
+            await self._children.__aexit__(None, None, None)
+        finally:
+            if nursery is not None:
+                with anyio.CancelScope(shield=True):
+                    await nursery.close()
 
     async def execute(self, message: Message, attempt: int, policy: Policy) -> Outcome:
         """Run the task once, to its outcome. Cancelled: its runner is ended.
@@ -128,6 +130,8 @@ class Pool:
             runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
         runner.jobs[message.id] = self._jobs[message.id] = job
         self._busy.set()
+        if runner.gone.is_set():  # it went between being chosen and getting this task
+            job.end(None)
         try:
             with suppress(ConnectionError):  # a runner that has just died: its death ends the task
                 await runner.channel.send(job.work)
@@ -316,9 +320,16 @@ class Pool:
             if self._nursery is None or self._nursery.over.is_set():
                 self._idle.clear()
                 self._shared = None
+                if self._nursery is not None:
+                    await self._nursery.close()
                 nursery = Nursery()
                 self._children.start_soon(nursery.listen)
-                booted = await nursery.boot(self._boot)
+                try:
+                    booted = await nursery.boot(self._boot)
+                except BaseException:
+                    with anyio.CancelScope(shield=True):
+                        await nursery.close()
+                    raise
                 self.policies = {policy.name: policy for policy in booted.policies}
                 self.periodics = booted.periodics
                 self._nursery = nursery

@@ -98,7 +98,8 @@ class _Nursery:
     def end(self) -> None:
         """End all runners and wait for them: what is not waited for is missing in the processor time of a command."""
         for pid in self._numbers:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
         for pid in self._numbers:
             os.waitpid(pid, 0)
 

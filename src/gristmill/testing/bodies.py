@@ -6,12 +6,17 @@ import ctypes
 import itertools
 import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections import deque
+from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 
-from gristmill.base.errors import ModelUnavailable
+from gristmill.base.errors import ModelUnavailable, SoftTimeLimitExceeded
 from gristmill.engine.context import TaskContext
 from gristmill.engine.task import App, TaskOptions
 
@@ -19,7 +24,7 @@ MIB = 1024 * 1024
 
 app = App("bodies")
 
-LIMITS: TaskOptions = {"soft_time_limit": 0.5, "time_limit": 1.0, "memory_limit": 200 * MIB, "max_retries": 0}
+LIMITS: TaskOptions = {"soft_time_limit": 0.5, "time_limit": 2.0, "memory_limit": 200 * MIB, "max_retries": 0}
 
 
 @app.task
@@ -45,20 +50,49 @@ def fails(text: str) -> None:
     raise ValueError(text)
 
 
-@app.task(bind=True)
-def whoami(ctx: TaskContext) -> int:
+@app.task
+def whoami() -> int:
+    """The process that runs it."""
     return os.getpid()
 
 
-@app.task(bind=True, soft_time_limit=60.0)
-async def beats(ctx: TaskContext, seconds: float, every: float) -> float:
-    """A neighbour: returns the longest silence between two of its steps, across runners (wall clock, in a file)."""
-    longest, last, end = 0.0, time.monotonic(), time.monotonic() + seconds
-    while time.monotonic() < end:
-        await anyio.sleep(every)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        ctx.report(0.5, f"{last:.4f}")
-    return longest
+@app.task
+async def whoami_async() -> int:
+    """The same."""
+    return os.getpid()
+
+
+@app.task(bind=True, max_retries=1, retry_backoff=0.0)
+def fails_in_a_stage(ctx: TaskContext) -> None:
+    with ctx.stage(f"stage {ctx.attempt}"):
+        raise ModelUnavailable(f"attempt {ctx.attempt}")
+
+
+@app.task
+def writes(path: str, line: str) -> None:
+    """Leaves a line in a file: the effect that tests count."""
+    _write(path, line)
+
+
+@app.task(soft_time_limit=None)
+def beats(path: str) -> None:
+    """A neighbour: says in a file when it was alive, until it is stopped."""
+    while True:
+        _write(path, f"{time.monotonic():.4f}")
+        time.sleep(0.01)  # noqa: TID251  a body that works a little and often
+
+
+@app.task(soft_time_limit=None)
+async def beats_async(path: str) -> None:
+    """The same on the loop."""
+    while True:
+        _write(path, f"{time.monotonic():.4f}")
+        await anyio.sleep(0.01)
+
+
+def _write(path: str, line: str) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
 
 
 def spin() -> None:
@@ -88,23 +122,166 @@ def segfault() -> None:
     ctypes.string_at(0)
 
 
+def allocate_small() -> None:
+    kept: list[str] = []
+    while True:
+        kept.append("x" * (50 + len(kept) % 50))
+
+
+def stop_itself() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def close_everything() -> None:
+    os.closerange(3, 256)
+
+
+def talk_nonsense() -> None:
+    for fd in range(3, 64):
+        with suppress(OSError):
+            os.write(fd, (8).to_bytes(4, "little") + b"nonsense")
+    time.sleep(1000)  # noqa: TID251  waits to be stopped
+
+
+def exit_python() -> None:
+    sys.exit("enough")
+
+
+def exit_process() -> None:
+    os._exit(3)
+
+
+def kill_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 BAD = {body.__name__: body for body in (spin, sleep, regex, c_loop, allocate, segfault)}
+ODD = {
+    body.__name__: body
+    for body in (
+        *(allocate_small, stop_itself, close_everything, talk_nonsense),
+        *(exit_python, exit_process, kill_itself),
+    )
+}
 
 
 @app.task(name="bad_sync", **LIMITS)
 def bad_sync(kind: str) -> None:
-    BAD[kind]()
+    (BAD | ODD)[kind]()
 
 
 @app.task(name="bad_async", **LIMITS)
 async def bad_async(kind: str) -> None:
     await anyio.lowlevel.checkpoint()
-    BAD[kind]()
+    (BAD | ODD)[kind]()
+
+
+@app.task(**LIMITS)
+async def allocates_politely() -> None:
+    """Never holds the loop for long, and takes all memory."""
+    kept = []
+    while True:
+        kept.append(b"x" * MIB)
+        await anyio.lowlevel.checkpoint()
+
+
+@app.task(max_retries=2)
+def poison(path: str) -> None:
+    """Kills whatever runs it."""
+    _write(path, "started")
+    kill_itself()
+
+
+@app.task(soft_time_limit=0.2, time_limit=60.0, max_retries=0)
+def tidies(path: str) -> str:
+    """Uses what is left after the soft limit."""
+    try:
+        sleep()
+    except SoftTimeLimitExceeded:
+        _write(path, "tidied")
+    return "in time"
+
+
+@app.task(soft_time_limit=0.2, time_limit=60.0, max_retries=0)
+async def tidies_async(path: str) -> None:
+    """Cleans up as it is stopped."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        _write(path, "tidied")
+
+
+@app.task(soft_time_limit=None, time_limit=0.5, max_retries=0)
+def ignores_time() -> None:
+    """Has no soft limit."""
+    sleep()
+
+
+@app.task(soft_time_limit=None, time_limit=0.5, max_retries=0)
+async def ignores_time_async() -> None:
+    """The same on the loop."""
+    await anyio.sleep_forever()
 
 
 @app.task(bind=True)
 def publishes(ctx: TaskContext, number: int) -> list[bool]:
     return ctx.publish([add.message(n, n) for n in range(number)])
+
+
+@app.task(bind=True)
+async def publishes_async(ctx: TaskContext, number: int) -> list[bool]:
+    return await ctx.publish_async([add.message(n, n) for n in range(number)])
+
+
+@app.task(bind=True)
+def publishes_once(ctx: TaskContext, key: str) -> list[bool]:
+    return ctx.publish([add.options(key=key).message(1, 1), add.options(key=key).message(2, 2)])
+
+
+@app.task(bind=True)
+def reports(ctx: TaskContext) -> None:
+    """The last word is what counts."""
+    for n in range(1, 6):
+        ctx.report(n / 10, f"step {n}", step=n)
+    time.sleep(600)  # noqa: TID251  waits to be stopped
+
+
+@app.task(max_retries=0)
+def unsayable(kind: str) -> object:
+    """Comes to something that no message can carry as it is."""
+    if kind == "result":
+        return object()
+    if kind == "name":
+        raise FileNotFoundError("half a \ud800 pair")
+    raise _Broken
+
+
+class _Broken(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@app.task(bind=True, max_retries=0)
+async def reports_nonsense(ctx: TaskContext) -> None:
+    ctx.report(0.5, "", what=object())
+
+
+@app.task(max_retries=0)
+async def fails_in_a_group() -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(_fail)
+
+
+async def _fail() -> None:
+    raise ModelUnavailable("throttled", retry_after=7.0)
+
+
+@app.task(bind=True, soft_time_limit=600.0)
+def starts_a_process(ctx: TaskContext) -> None:
+    """Waits with a child of its own."""
+    with subprocess.Popen(["sleep", "600"]) as child:  # noqa: S607
+        ctx.report(0.1, str(child.pid))
+        child.wait()
 
 
 @app.task(bind=True, soft_time_limit=600.0)
@@ -128,3 +305,36 @@ def swallows(ctx: TaskContext) -> None:
             time.sleep(600)  # noqa: TID251  waits to be stopped
         except BaseException:  # noqa: BLE001, S112  the worst body there is
             continue
+
+
+@app.task(bind=True, soft_time_limit=600.0)
+async def swallows_async(ctx: TaskContext) -> None:
+    """The same on the loop."""
+    ctx.report(0.1, "waiting")
+    while True:
+        with suppress(BaseException):
+            await anyio.sleep(600)
+
+
+@app.task(bind=True, soft_time_limit=600.0)
+def loops_in_c(ctx: TaskContext) -> None:
+    ctx.report(0.1, "waiting")
+    c_loop()
+
+
+@app.task(bind=True, soft_time_limit=600.0)
+async def loops_in_c_async(ctx: TaskContext) -> None:
+    ctx.report(0.1, "waiting")
+    await anyio.sleep(0.01)  # what it said is on its way
+    c_loop()
+
+
+@app.task(bind=True, soft_time_limit=600.0)
+def answers_late(ctx: TaskContext) -> str:
+    """Told to stop, it answers nevertheless."""
+    ctx.report(0.1, "waiting")
+    try:
+        sleep()
+    except BaseException:  # noqa: BLE001  it will not be told
+        ctx.report(0.9, "late")
+    return "late"
