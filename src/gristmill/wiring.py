@@ -39,6 +39,7 @@ from gristmill.providers import EMBEDDERS, default_embedder
 from gristmill.storages import STORAGES
 
 TENANT = "default"
+MOST_NAME = 128  # characters of a dataset's name
 CHUNKS_PER_PART = 32  # of an embedder that computes for a third of a second on each
 
 _METHODS = {"auto": "naive"}  # until more methods than one can be told apart by content
@@ -56,7 +57,14 @@ class Services:
 
 def open_catalog(settings: Settings) -> Catalog:
     """The catalog alone: enough to say what is there, and cheap to open."""
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        origin = settings.origin("home")
+        raise SettingsError(
+            f"the home {settings.home} ({origin}) cannot be made or is no folder: {exc.strerror}; choose another with"
+            " --home or GRISTMILL_HOME"
+        ) from exc
     catalog: Any = CATALOGS.load(settings.catalog_url.partition(":")[0].partition("+")[0])
     opened: Catalog = catalog(settings.catalog_url)
     return opened
@@ -147,17 +155,22 @@ def search_service(settings: Settings, ports: Ports) -> Any:
 def ingest_settings(settings: Settings, dataset: Dataset, method: str | None = None) -> IngestSettings:
     """What decides the outcome of an ingestion into this dataset."""
     own = settings.pipeline
-    chosen = _METHODS.get(method or own.method, method or own.method)
-    if chosen not in CHUNKERS.names():
-        known = ", ".join(sorted({*CHUNKERS.names(), *_METHODS}))
-        raise SettingsError(f"there is no chunk method {chosen!r} in this release; known: {known}")
     return IngestSettings(
-        method=chosen,
+        method=chunk_method(method or own.method),
         chunk=ChunkSettings(own.chunk_token_num, own.delimiter, own.overlapped_percent),
         embedder=dataset.embedder,
         pages_per_part=own.pages_per_part,
         rows_per_part=own.rows_per_part,
     )
+
+
+def chunk_method(name: str) -> str:
+    """The chunker of that name. Raises SettingsError where there is none."""
+    chosen = _METHODS.get(name, name)
+    if chosen not in CHUNKERS.names():
+        known = ", ".join(sorted({*CHUNKERS.names(), *_METHODS}))
+        raise SettingsError(f"there is no chunk method {name!r} in this release; known: {known}")
+    return chosen
 
 
 def shared_out(settings: Settings, ports: Ports, wanted: IngestSettings) -> IngestSettings:
@@ -175,9 +188,12 @@ def ensure_dataset(settings: Settings, catalog: Catalog, name: str, embedder: st
     Raises EmbedderChanged where it was built with another embedder than the one that is asked for.
     """
     wanted = embedder or settings.pipeline.embedder
+    if wanted != "auto" and wanted not in EMBEDDERS.names():
+        raise SettingsError(f"there is no embedder {wanted!r}; known: auto, {', '.join(sorted(EMBEDDERS.names()))}")
     try:
         found = catalog.dataset(TENANT, name)
     except NotFound:
+        _check_name(name)
         made = make_embedder(settings, default_embedder() if wanted == "auto" else wanted)
         return catalog.create_dataset(TENANT, name, embedder=made.id, dim=made.dim, settings={})
     if wanted != "auto" and provider_of(found.embedder) != wanted:
@@ -187,6 +203,13 @@ def ensure_dataset(settings: Settings, catalog: Catalog, name: str, embedder: st
             f" {wanted}), which embeds every document again"
         )
     return found
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > MOST_NAME:
+        raise SettingsError(
+            f"{name[:MOST_NAME]!r} cannot be a dataset's name: 1 to {MOST_NAME} printable characters, no space around them"
+        )
 
 
 def embedder_by_id(settings: Settings, embedder_id: str) -> Embedder:

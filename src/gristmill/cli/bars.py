@@ -29,7 +29,8 @@ class Bars:
         self._console = Console()
         self._totals = totals
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[said]}"),
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=30),
+            TextColumn("{task.fields[said]}", markup=False),
             console=self._console, transient=True, refresh_per_second=8,
         )  # fmt: skip
         self._sizes = {one.name: max(one.size, 1) for one in plan.files}
@@ -56,7 +57,7 @@ class Bars:
         if run.state == "running" and run.document_id not in self._bars and len(self._bars) < _MOST_BARS:
             name = printable(self._names.get(run.document_id, ""))
             shown = name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :]
-            self._bars[run.document_id] = self._progress.add_task(_plain(shown), total=1.0, said="")
+            self._bars[run.document_id] = self._progress.add_task(shown, total=1.0, said="")
         if run.document_id in self._bars:
             parts = f"  part {run.parts_done}/{run.parts}" if run.parts > 1 else ""
             self._progress.update(
@@ -113,8 +114,3 @@ class Bars:
             self._rates.popleft()
         first = self._rates[0]
         return (chunks - first[1]) / (now - first[0]) if now > first[0] else 0.0
-
-
-def _plain(text: str) -> str:
-    """A name that is not read as markup."""
-    return text.replace("[", "\\[")

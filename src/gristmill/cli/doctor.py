@@ -40,7 +40,7 @@ def command(face: Face, deep: bool, as_json: bool) -> int:
     if as_json:
         print_json({"facts": facts, "damages": [msgspec.to_builtins(one) for one in damages]})
     else:
-        print_table(["", ""], list(facts.items()))
+        print_table(["fact", "value"], list(facts.items()))
         for one in damages:
             click.echo(f"DAMAGE  {one.kind}: {printable(one.message)} -> {one.remedy}")
         click.echo(f"{len(damages)} damages" if damages else "no damage found")

@@ -15,7 +15,8 @@ from gristmill.cli.output import json_option
 from gristmill.cli.plan import Plan, look
 from gristmill.cli.report import Totals
 from gristmill.cli.show import Lines, Show, ShowJson
-from gristmill.wiring import ensure_dataset, ingest_settings, open_catalog
+from gristmill.cli.walk import check, walk
+from gristmill.wiring import chunk_method, ensure_dataset, ingest_settings, open_catalog
 
 
 @click.command("ingest")
@@ -43,10 +44,13 @@ def command(
     clock = SystemClock()
     began = clock.monotonic()
     settings = face.settings
+    face.log(settings, "error")  # what fails is named below, in words for people
+    check(paths)
+    chunk_method(method or settings.pipeline.method)
     catalog = open_catalog(settings)
     target = ensure_dataset(settings, catalog, dataset or settings.pipeline.dataset, embedder)
     wanted = ingest_settings(settings, target, method)
-    plan = look(catalog, target, wanted, paths, retry_failed=retry_failed)
+    plan = look(catalog, target, wanted, walk(paths, home=settings.home), retry_failed=retry_failed)
     totals = Totals(skipped=len(plan.skipped))
     show = _show(plan, totals, as_json=as_json)
     for outcome in plan.settled:

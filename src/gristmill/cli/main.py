@@ -13,12 +13,20 @@ from typing import NoReturn
 
 import click
 
-from gristmill.base.errors import EmbedderChanged, GristmillError, NotFound, PluginError, SettingsError
-from gristmill.base.logs import setup_logs
+from gristmill.base.errors import (
+    EmbedderChanged,
+    GristmillError,
+    NotFound,
+    PluginError,
+    SettingsError,
+    UnknownTask,
+)
+from gristmill.base.logs import Level, setup_logs
 from gristmill.base.settings import Settings, load_settings
 from gristmill.cli.output import print_json, printable
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+_USAGE = (SettingsError, PluginError, EmbedderChanged, NotFound, UnknownTask)
 
 COMMANDS = {
     "ingest": ("ingest", "Turn files and folders into search."),
@@ -44,9 +52,15 @@ class Face:
     @cached_property
     def settings(self) -> Settings:
         settings = load_settings(self.config, home=self.home)
-        level = {0: settings.log.level, 1: "info"}.get(self.verbose, "debug")
-        setup_logs(level, format=settings.log.format)
+        self.log(settings, settings.log.level)
         return settings
+
+    def log(self, settings: Settings, level: Level) -> None:
+        """Show this level and what is above, unless settings or options say otherwise."""
+        if settings.origin("log.level") != "default":
+            level = settings.log.level
+        asked: dict[int, Level] = {0: level, 1: "info"}
+        setup_logs(asked.get(self.verbose, "debug"), format=settings.log.format)
 
 
 class _Commands(click.Group):
@@ -95,21 +109,36 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as exc:
         exc.show()
         return USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
-    except GristmillError as exc:
-        _say(exc, as_json="--json" in arguments)
-        return USAGE if isinstance(exc, (SettingsError, PluginError, EmbedderChanged, NotFound)) else FAILED
-    except BrokenPipeError:
-        _forget_stdout()
-        return 0
+    except BaseExceptionGroup as group:
+        return _ended(_first(group), as_json="--json" in arguments)
+    except (click.Abort, KeyboardInterrupt, GristmillError, OSError) as exc:
+        return _ended(exc, as_json="--json" in arguments)
     return result if isinstance(result, int) else 0
 
 
-def _say(exc: GristmillError, *, as_json: bool) -> None:
+def _ended(exc: BaseException, *, as_json: bool) -> int:
+    """The exit code of a command that ended so, and a word about it. What nobody foresaw is raised on."""
+    if isinstance(exc, BrokenPipeError):
+        _forget_stdout()
+        return 0
+    if isinstance(exc, (click.Abort, KeyboardInterrupt)):
+        return INTERRUPTED
+    if not isinstance(exc, (GristmillError, OSError)):
+        raise exc
+    message = printable(str(exc), lines=True)
     if as_json:
-        print_json({"error": {"type": type(exc).__name__, "message": str(exc)}})
-    click.echo(f"error: {printable(str(exc), lines=True)}", err=True)
+        print_json({"error": {"type": type(exc).__name__, "message": message}})
+    click.echo(f"error: {message}", err=True)
+    return USAGE if isinstance(exc, _USAGE) else FAILED
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that a person should read: ours before others."""
+    found, rest = group.split(GristmillError)
+    left: BaseException = found or rest or group
+    while isinstance(left, BaseExceptionGroup):
+        left = left.exceptions[0]
+    return left
 
 
 def _forget_stdout() -> None:

