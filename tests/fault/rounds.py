@@ -11,6 +11,7 @@ from gristmill.testing.faults import Kill, Role, Victim, When
 ROUNDS = 200
 SEED = 20261124
 Kind = Literal["once", "twice", "beside", "changed", "again", "moment"]
+_FIRST: list[Kind] = ["once", "twice", "beside", "changed"]
 
 # Role and step -> up to which call they are struck: an undisturbed ingest of the folder makes at least so many.
 # A test compares the table with what an ingest does, so that a new step is struck, too.
@@ -120,7 +121,7 @@ def rounds(seed: int = SEED, count: int = ROUNDS) -> list[Round]:
     rng.shuffle(again)
     made: list[Round] = []
     for n, point in enumerate(fresh):
-        kind = rng.choices(["once", "twice", "beside", "changed"], [5, 3, 2, 2])[0]
+        kind: Kind = rng.choices(_FIRST, [5, 3, 2, 2])[0]
         made.append(Round(n, kind, _kill(rng, point), _kill(rng, rng.choice(fresh)) if kind == "twice" else None))
     rest = max(0, count - len(made))
     made += [

@@ -1,0 +1,73 @@
+"""``gristmill search``: the shape of its answers, and its refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.conftest import Cli
+from gristmill.base.settings import load_settings
+from gristmill.wiring import TENANT, open_catalog
+
+KEYS = ["chunk_id", "document_id", "document", "content", "score", "term_score", "vector_score", "pages"]
+
+
+def test_answers_come_in_the_shape_of_the_design_best_first(filled: Cli) -> None:
+    said = filled("search", "fencing token", "--json")
+    assert said.code == 0
+    hits = said.json
+    assert hits[0]["document"] == "leases.md"
+    assert "fencing token" in hits[0]["content"]
+    assert all(set(KEYS) <= set(hit) for hit in hits)
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_people_see_document_score_and_text(filled: Cli) -> None:
+    out = filled("search", "排空", "任务").out
+    assert out.startswith("1. deep/drain.txt   ")
+    assert "排空不会丢失任务" in out
+
+
+@pytest.mark.parametrize("legs", ["hybrid", "terms", "vector"])
+def test_each_leg_can_be_asked_alone(filled: Cli, legs: str) -> None:
+    assert filled("search", "lease", "--legs", legs, "--json").json[0]["document"] == "leases.md"
+
+
+def test_no_more_hits_than_asked_for(filled: Cli) -> None:
+    assert len(filled("search", "a worker task lease slot", "--top-k", "1", "--json").json) == 1
+
+
+def test_nothing_found_is_an_answer(filled: Cli) -> None:
+    assert filled("search", "xylophone", "--legs", "terms", "--json").json == []
+    said = filled("search", "xylophone", "--legs", "terms")
+    assert (said.code, said.out) == (0, "Nothing found.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([""], "empty"),
+        (["  \n "], "empty"),
+        (["word", "--dataset", "nowhere"], "no dataset 'nowhere'; known: d"),
+        (["word", "--top-k", "0"], "--top-k"),
+        ([], "Missing argument"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(filled: Cli, words: list[str], said: str) -> None:
+    result = filled("search", *words)
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_an_empty_home_says_what_to_do_first(cli: Cli) -> None:
+    said = cli("search", "anything")
+    assert said.code == 2
+    assert "gristmill ingest PATH" in said.err
+
+
+def test_datasets_of_different_embedders_are_not_mixed(filled: Cli) -> None:
+    catalog = open_catalog(load_settings(home=filled.home))
+    other = catalog.create_dataset(TENANT, "other", embedder="openai:some", dim=3, settings={})
+    catalog.close()
+    said = filled("search", "lease", "--dataset", "d", "--dataset", other.name)
+    assert said.code == 2
+    assert "embedder" in said.err
