@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import mmap
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ MIB = 1024 * 1024
 
 app = App("bodies")
 
-LIMITS: TaskOptions = {"soft_time_limit": 0.5, "time_limit": 2.0, "memory_limit": 200 * MIB, "max_retries": 0}
+LIMITS: TaskOptions = {"soft_time_limit": 0.5, "time_limit": 2.0, "memory_limit": 100 * MIB, "max_retries": 0}
 
 
 @app.task
@@ -176,13 +177,28 @@ async def bad_async(kind: str) -> None:
     (BAD | ODD)[kind]()
 
 
-@app.task(**LIMITS)
+@app.task(soft_time_limit=None, time_limit=None, memory_limit=100 * MIB, max_retries=0)
 async def allocates_politely() -> None:
     """Never holds the loop for long, and takes all memory."""
     kept = []
     while True:
         kept.append(b"x" * MIB)
         await anyio.lowlevel.checkpoint()
+
+
+_RESERVED = mmap.mmap(-1, 400 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # address space, no memory yet
+
+
+def touch_reserved() -> None:
+    """Takes memory, but no address space."""
+    for at in range(0, len(_RESERVED), 4096):
+        _RESERVED[at] = 1
+    sleep()
+
+
+@app.task(soft_time_limit=None, time_limit=None, memory_limit=100 * MIB, max_retries=0)
+def takes_memory(kind: str) -> None:
+    {"allocate": allocate, "allocate_small": allocate_small, "touch_reserved": touch_reserved}[kind]()
 
 
 @app.task(max_retries=2)

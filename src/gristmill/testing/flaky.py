@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import anyio
 
 from gristmill.base.errors import BrokerUnavailable
 from gristmill.engine.broker import Broker
+from gristmill.engine.message import Notice
 
 
 class FlakyBroker:
@@ -19,6 +22,7 @@ class FlakyBroker:
         self._failing: Counter[str] = Counter()
         self._late: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.mute = False  # whether subscribers hear nothing
 
     @property
     def broker(self) -> Broker:
@@ -41,7 +45,7 @@ class FlakyBroker:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._broker, name)
         if name == "notices":
-            return method
+            return _silence if self.mute else method
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             if self._take(self._failing, name):
@@ -60,3 +64,10 @@ class FlakyBroker:
         counter[name] -= 1
         self.failed[name] += 1
         return True
+
+
+@asynccontextmanager
+async def _silence() -> AsyncIterator[AsyncIterator[Notice]]:
+    send, receive = anyio.create_memory_object_stream[Notice]()
+    with send, receive:
+        yield receive
