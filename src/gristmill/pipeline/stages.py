@@ -204,12 +204,22 @@ def _parse(ports: Ports, work: Piece, parser: Parser, key: str, stage: StageName
             raise DocumentTooLarge(f"{source.name} has {len(source.data)} bytes; the limit is {ports.limits.max_bytes}")
     with stage("parse"):
         units = None if work.part.first is None or work.part.last is None else Range(work.part.first, work.part.last)
-        parsed = parser.parse(source, ports.limits, units)
+        parsed = _parsed(ports, parser, source, units)
         _store_assets(ports, work, parsed)
         raw = encode_parsed(parsed)
         if len(raw) <= MAX_CACHED_PARSE:
             ports.cache.put_many(PARSED, {key: raw})
     return parsed
+
+
+def _parsed(ports: Ports, parser: Parser, source: Source, units: Range | None) -> ParsedDocument:
+    """The units' blocks; some of many pages may well be empty, a whole document may not."""
+    try:
+        return parser.parse(source, ports.limits, units)
+    except EmptyDocument:
+        if units is None:
+            raise
+        return ParsedDocument(parser.name, [])
 
 
 def _all_stored(ports: Ports, work: Piece, assets: Iterable[str]) -> bool:

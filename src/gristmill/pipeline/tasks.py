@@ -13,6 +13,7 @@ from gristmill.base.errors import (
     GristmillError,
     LimitExceeded,
     ModelRefused,
+    Retry,
 )
 from gristmill.base.settings.mask import masked_text
 from gristmill.engine.context import TaskContext
@@ -100,8 +101,11 @@ def _writes_down(ctx: TaskContext, ports: Ports, run_id: str) -> Iterator[None]:
     try:
         yield
     except GristmillError as exc:
-        if isinstance(exc, GenerationClosed) or (_worth_repeating(exc) and ctx.attempt < ctx.max_attempts):
+        last = ctx.attempt >= ctx.max_attempts
+        if isinstance(exc, GenerationClosed) or (exc.retryable and not last):
             raise
+        if isinstance(exc, BlobMissing) and not last:  # a sweep has it aside for a moment, when it is needed again
+            raise Retry(str(exc)) from exc
         failure = Failure(
             ctx.stage_name or "run",
             type(exc).__name__,
@@ -110,10 +114,6 @@ def _writes_down(ctx: TaskContext, ports: Ports, run_id: str) -> Iterator[None]:
         )
         ports.catalog.fail(run_id, failure)
         raise
-
-
-def _worth_repeating(exc: GristmillError) -> bool:
-    return exc.retryable or isinstance(exc, BlobMissing)
 
 
 def _plan(ctx: TaskContext, ports: Ports, run_id: str) -> dict[str, object]:
