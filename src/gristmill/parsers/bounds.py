@@ -107,8 +107,10 @@ class Blocks(list[Block]):
         self._text = 0
 
     def add(self, block: Block) -> None:
-        """Append a block."""
+        """Append a block. A heading is one line, whatever it was broken for."""
         block.text = clean(block.text).strip("\n") if block.kind == "code" else clean(block.text).strip()
+        if block.kind in ("title", "heading"):
+            block.text = " ".join(block.text.split())
         size = len(block.text)
         if block.table is not None:
             size = 0

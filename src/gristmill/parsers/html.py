@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -20,10 +21,12 @@ _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
 _VOID = frozenset(
     b"area base br col embed hr img input link meta param source track wbr p li td tr th dd dt option".split()
 )
-_DECLARED = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.I)
+_DECLARED = re.compile(rb"<meta[^>]{1,500}charset\s*=\s*[\"']?\s*([\w-]+)", re.I)
+_HEAD = 64 * 1024  # where the declaration is looked for: scripts may stand before it
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
 _MOST_SPAN = 1000
 _LONGEST_CELL = 1000  # characters
+_FEWEST_ROWS = 3
 Event = Literal["enter", "leave", "text", "table"]
 
 _KINDS: dict[str, Kind] = {
@@ -43,18 +46,14 @@ class HtmlParser(Parser):
     """Headings, paragraphs, lists with their depth, tables with spans, code, quotes, captions."""
 
     name: ClassVar[str] = "html"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
         check_depth(source.data, source.name, limits.max_depth)
-        declared = _DECLARED.search(source.data[:4096])
+        declared = _DECLARED.search(source.data[:_HEAD])
         text, encoding = decode(source.data, declared=declared[1].decode("ascii") if declared else "")
-        tree = LexborHTMLParser(text)
-        if tree.root is None:
-            raise DamagedDocument(f"{source.name} cannot be read as HTML.")
-        for node in tree.css(_DROPPED):
-            node.decompose()
+        tree = _tree(text, source.name)
         blocks = Blocks(source.name, limits)
         title = tree.css_first("head>title")
         meta = {"encoding": encoding, "title": _squeezed(title.text()) if title else ""}
@@ -64,6 +63,22 @@ class HtmlParser(Parser):
             blocks.add(Block("title", meta["title"], level=1))
         blocks.require_text("holds no text")
         return ParsedDocument("html", blocks, meta=meta, parser=f"html/{self.version}", name=source.name)
+
+
+def fragment(html: str, name: str, limits: ParseLimits) -> Iterator[Block]:
+    """The blocks of a piece of HTML that stands in another document."""
+    check_depth(html.encode("utf-8", "replace"), name, limits.max_depth)
+    tree = _tree(html, name)
+    yield from _Walk().blocks(tree.body or tree.root)
+
+
+def _tree(text: str, name: str) -> LexborHTMLParser:
+    tree = LexborHTMLParser(text)
+    if tree.root is None:
+        raise DamagedDocument(f"{name} cannot be read as HTML.")
+    for node in tree.css(_DROPPED):
+        node.decompose()
+    return tree
 
 
 def check_depth(data: bytes, name: str, most: int) -> None:
@@ -153,12 +168,21 @@ def _events(root: Any, *, whole_tables: bool) -> Iterator[tuple[Event, Any]]:
 
 
 def _is_layout(table: Any) -> bool:
-    """Whether a table only places things on the page: nothing names its columns, and documents stand in its cells."""
-    if table.css_first("th,caption") is not None:
+    """Whether a table only places things on the page: it names no columns, and it is no grid of values."""
+    rows = _own(table, "tr")
+    if _own(table, "th,caption"):
         return False
-    if table.css_first("table,h1,h2,h3,h4,h5,h6") is not None:
-        return True
-    return any(len(cell.text()) > _LONGEST_CELL for cell in table.css("td"))
+    widths = Counter(sum(1 for cell in row.iter() if cell.tag == "td" and cell.text().strip()) for row in rows)
+    if any(len(cell.text()) > _LONGEST_CELL for cell in _own(table, "td")):
+        usual, times = max(widths.items(), key=lambda pair: (pair[1], pair[0]), default=(0, 0))
+        return usual < 2 or times < _FEWEST_ROWS or 2 * times <= widths.total()
+    inner = any(one.mem_id != table.mem_id for one in table.css("table,h1,h2,h3,h4,h5,h6"))  # it counts itself
+    return inner and sum(times for width, times in widths.items() if width > 1) < 2
+
+
+def _own(table: Any, selector: str) -> list[Any]:
+    """What belongs to this table, not to one that is nested in it."""
+    return [one for one in table.css(selector) if _owner(one) == table.mem_id]
 
 
 def _tables(node: Any) -> Iterator[Block]:
@@ -171,7 +195,7 @@ def _tables(node: Any) -> Iterator[Block]:
 
 def _table(node: Any) -> Block:
     """The rows of this table, cells with their spans."""
-    rows = [row for row in node.css("tr") if _owner(row) == node.mem_id]
+    rows = _own(node, "tr")
     cells: list[Cell] = []
     taken: set[tuple[int, int]] = set()
     for number, row in enumerate(rows):

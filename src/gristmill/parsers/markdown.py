@@ -11,20 +11,25 @@ from markdown_it.token import Token
 
 from gristmill.parsers.bounds import Blocks, check_size, clean
 from gristmill.parsers.charset import decode
+from gristmill.parsers.html import fragment
 from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
 _FIELD = re.compile(r"^([\w-]+):[ \t]*(.+)$", re.M)
-_TAGS = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|</?[a-zA-Z][^<>]*>", re.S | re.I)
+_TABLE = re.compile(r"<(/?)table\b", re.I)
+_HEADING_AFTER_HTML = re.compile(r"(</(?:table|div|p|details|center|ul|ol)>[ \t]*\n)(?=#{1,6}[ \t])", re.I)
+_MARKS = re.compile(r"^[\s>*+-]+", re.M)
+_LONGEST_TABLE = 2_000  # lines looked at for the end of an HTML table
 _DEEPEST = 100  # nested quotes and lists
 
 
 class MarkdownParser(Parser):
-    """Headings, paragraphs, list items with their depth and number, tables, code, quotes. Front matter becomes ``meta``."""
+    """Headings, paragraphs, list items with their depth and number, tables, code, quotes. Front matter is a record,
+    and ``meta``. HTML inside is read as HTML."""
 
     name: ClassVar[str] = "markdown"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -32,15 +37,47 @@ class MarkdownParser(Parser):
         text = clean(text)
         front = _FRONT_MATTER.match(text)
         meta = {"encoding": encoding}
+        blocks = Blocks(source.name, limits)
         if front:
+            blocks.add(Block("record", front[1], attrs={"part": "front matter"}))
             meta |= {field[1]: field[2].strip(" \t'\"") for field in _FIELD.finditer(front[1])}
             text = text[front.end() :]
         reader = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
-        blocks = Blocks(source.name, limits)
-        for block in _blocks(reader.parse(text)):
-            blocks.add(block)
+        text = _HEADING_AFTER_HTML.sub(r"\1\n", text)
+        for block in _blocks(_with_whole_tables(reader.parse(text), text.split("\n"))):
+            if block.kind == "text" and block.attrs.get("part") == "html":
+                blocks.add_all(fragment(block.text, source.name, limits))
+            else:
+                blocks.add(block)
         blocks.require_text("holds no text")
         return ParsedDocument("markdown", blocks, meta=meta, parser=f"markdown/{self.version}", name=source.name)
+
+
+def _with_whole_tables(tokens: Sequence[Token], lines: Sequence[str]) -> list[Token]:
+    """The tokens, HTML tables whole: CommonMark ends one at an empty line. And nothing lost below the deepest level."""
+    found: list[Token] = []
+    until = skipped = 0  # the line that a table was completed to; how deep in what it swallowed
+    for token in tokens:
+        if skipped or (token.map and token.map[0] < until):
+            skipped += token.nesting
+            continue
+        if token.map and token.type == "html_block":
+            until = _table_end(lines, *token.map)
+            token.content = "\n".join(lines[token.map[0] : until])
+        elif token.map and token.nesting == 1 and token.level >= _DEEPEST - 1:
+            token.content = "\n".join(lines[token.map[0] : token.map[1]])
+        found.append(token)
+    return found
+
+
+def _table_end(lines: Sequence[str], first: int, last: int) -> int:
+    """The line after a piece of HTML, with the rest of a table that it began."""
+    still_open = 0
+    for number in range(first, min(len(lines), last + _LONGEST_TABLE)):
+        if number >= last and still_open <= 0:
+            return number
+        still_open += sum(-1 if close else 1 for close in _TABLE.findall(lines[number]))
+    return last if still_open > 0 else min(len(lines), last + _LONGEST_TABLE)
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
@@ -55,6 +92,8 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
             at = end
         elif token.nesting == 1:
             open_.append(token)
+            if token.level >= _DEEPEST - 1 and token.content:
+                yield Block("text", _MARKS.sub("", token.content))
             if token.type == "list_item_open":
                 markers.append(token.info + token.markup if token.info else "")
         elif token.nesting == -1:
@@ -67,7 +106,7 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
             language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
             yield Block("code", token.content, attrs={"language": language} if language else {})
         elif token.type == "html_block":
-            yield Block("text", _TAGS.sub(" ", token.content))
+            yield Block("text", token.content, attrs={"part": "html"})
         at += 1
 
 
