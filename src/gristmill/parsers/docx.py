@@ -29,6 +29,7 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 _DELETED = frozenset((qn("w:del"), qn("w:moveFrom")))
 _BLIP = qn("a:blip")
 _BREAKS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-", qn("w:ptab"): "\t"}
+_LONGEST_CELL = 1000  # characters
 _NOTES = (("footnotes", "w:footnote"), ("endnotes", "w:endnote"), ("comments", "w:comment"))
 _ERRORS = (OpcError, KeyError, ValueError, AttributeError, IndexError, etree.LxmlError, zipfile.BadZipFile)
 
@@ -37,7 +38,7 @@ class DocxParser(Parser):
     """Headings by style and outline level, lists, tables with spans, text boxes, notes, heads and feet, pictures."""
 
     name: ClassVar[str] = "docx"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         with open_zip(source, limits) as archive:
@@ -84,6 +85,9 @@ class _Reader:
         for item in _stories(parent):
             if item.tag == qn("w:p"):
                 yield from self._paragraph(item, part)
+            elif _is_layout(item):
+                for cell in _cells(item):
+                    yield from self.body(cell, part)
             else:
                 yield from self._table(item, part)
 
@@ -201,6 +205,23 @@ def _stories(parent: Any, wanted: tuple[str, ...] = (qn("w:p"), qn("w:tbl"))) ->
             yield item
         elif item.tag in (qn("w:sdt"), qn("w:sdtContent"), qn("w:customXml"), qn("w:ins"), qn("w:moveTo")):
             yield from _stories(item, wanted)
+
+
+def _cells(table: Any) -> Iterator[Any]:
+    for row in _stories(table, (qn("w:tr"),)):
+        yield from _stories(row, (qn("w:tc"),))
+
+
+def _is_layout(table: Any) -> bool:
+    """Whether a table only places things on the page: a frame around one cell, or documents below each other."""
+    rows = [list(_stories(row, (qn("w:tc"),))) for row in _stories(table, (qn("w:tr"),))]
+    if len(rows) == 1 and len(rows[0]) == 1:
+        return True
+    sizes = [[sum(len(text.text or "") for text in cell.iter(qn("w:t"))) for cell in row] for row in rows]
+    if any(sum(size > 0 for size in row) > 1 for row in sizes):
+        return False
+    inner = any(cell.find(f".//{qn('w:tbl')}") is not None for row in rows for cell in row)
+    return inner or any(size > _LONGEST_CELL for row in sizes for size in row)
 
 
 def _text(paragraph: Any) -> str:

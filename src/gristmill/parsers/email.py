@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 from collections.abc import Iterator
@@ -21,7 +22,10 @@ from gristmill.ports.document import Block, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _HEADERS = ("subject", "from", "to", "cc", "date")
+_MARKUP = re.compile(rb"<(style|script)\b.*?</\1\s*>|<[^<>]*>|\s{2,}", re.S | re.I)
+_MUCH = 4
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_SAMPLE = 4096
 _MOST_PARTS = 1000
 # What the standard library raises on headers and encodings that no standard allows.
 _ERRORS = (MessageError, LookupError, ValueError, AttributeError, TypeError)
@@ -31,18 +35,25 @@ class EmailParser(Parser):
     """The plain body, or else the HTML one. Attachments that cannot be read leave a warning, never lose the message."""
 
     name: ClassVar[str] = "email"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
         try:
-            message = message_from_bytes(source.data, policy=policy.default)
+            message = message_from_bytes(_narrow(source.data), policy=policy.default)
             found = sum(1 for _ in message.walk())
+            if found > _MOST_PARTS:
+                raise too_large(source.name, "parts", found, _MOST_PARTS, "fixed")
+            return _message(message, source.name, limits)
         except (*_ERRORS, RecursionError) as exc:
             raise DamagedDocument(f"{source.name} is not a mail message that can be read: {exc}.") from exc
-        if found > _MOST_PARTS:
-            raise too_large(source.name, "parts", found, _MOST_PARTS, "fixed")
-        return _message(message, source.name, limits)
+
+
+def _narrow(data: bytes) -> bytes:
+    """The message without the mark, and in UTF-8 where an editor has stored it as UTF-16 or UTF-32."""
+    if decode(data[:_SAMPLE])[1].startswith(("utf-16", "utf-32")):
+        return decode(data)[0].encode()
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _message(message: EmailMessage, name: str, limits: ParseLimits) -> ParsedDocument:
@@ -52,19 +63,45 @@ def _message(message: EmailMessage, name: str, limits: ParseLimits) -> ParsedDoc
         value = _header(message, header)
         if value:
             blocks.add(Block("mail_header", f"{header.capitalize()}: {value}", attrs={"name": header}))
-    try:
-        body = message.get_body(("plain", "html"))
-        attachments = list(message.iter_attachments())
-    except _ERRORS as exc:
-        document.warnings.append(f"the parts of the message are damaged ({exc}); they are read one after the other")
-        body, attachments = None, [one for one in message.walk() if not one.is_multipart()]
-    if body is not None:
-        blocks.add_all(_body(body, name, limits, document.warnings))
-    for attachment in attachments:
-        _attach(document, attachment, limits)
+    for part in _leaves(message):
+        if _is_body(part):
+            blocks.add_all(_body(part, name, limits, document.warnings))
+        else:
+            _attach(document, part, limits)
     if not document.children:
         blocks.require_text("holds no text")
     return document
+
+
+def _leaves(part: Message) -> Iterator[Message]:
+    """The parts to read, in their order: of alternatives the one that says most in the plainest way."""
+    if not part.is_multipart() or part.get_content_type() == "message/rfc822":
+        yield part
+        return
+    inner = [one for one in part.get_payload() if isinstance(one, Message)]
+    if part.get_content_subtype() == "alternative":
+        inner = _best(inner)
+    for one in inner:
+        yield from _leaves(one)
+
+
+def _best(alternatives: list[Message]) -> list[Message]:
+    """Plain text, unless the last alternative holds far more: some programs only write there that they cannot show it."""
+    plain = next((one for one in alternatives if one.get_content_type() == "text/plain"), None)
+    if plain is None or plain is alternatives[-1]:
+        return alternatives[-1:]
+    text, rich = _payload(plain), b"".join(_payload(one) for one in _leaves(alternatives[-1]) if _is_body(one))
+    short = _MUCH * len(text.strip()) < len(_MARKUP.sub(b"", rich).strip())
+    return alternatives[-1:] if short else [plain]
+
+
+def _is_body(part: Message) -> bool:
+    if part.get_content_maintype() != "text":
+        return False
+    try:
+        return part.get_content_disposition() != "attachment" and not part.get_filename()
+    except _ERRORS:
+        return True
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -104,7 +141,8 @@ def _attach(document: ParsedDocument, part: Message, limits: ParseLimits) -> Non
     inner = msgspec.structs.replace(limits, attachment_depth=limits.attachment_depth - 1)
     try:
         if part.get_content_type() == "message/rfc822":
-            child = _message(_attached(part), name, inner)
+            attached = _attached(part)
+            child = _message(attached, _header(attached, "subject") or name, inner)
         else:
             data = _payload(part)
             child = PARSERS.load(detect(name, io.BytesIO(data)))().parse(Source(name, data), inner)
