@@ -10,6 +10,7 @@ import itertools
 import mmap
 import os
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -70,7 +71,7 @@ class Pool:
         self.policies: dict[str, Policy] = {}
         self.periodics: list[Periodic] = []
         self.deaths = 0
-        self._boot = Boot(app, dict(config))
+        self._boot = Boot(app, dict(config), list(sys.path))
         self._limits = limits
         self._say = say
         self._publish = publish

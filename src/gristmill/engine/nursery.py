@@ -47,6 +47,7 @@ def main() -> None:
     boot = _first_frame(control)
     if boot is None:
         return
+    sys.path.extend(place for place in boot.path if place not in sys.path)
     try:
         app = load(boot.app, boot.config)
     except Exception as exc:  # noqa: BLE001  whatever an app's import raises is told, and is the end

@@ -24,6 +24,7 @@ class Boot(msgspec.Struct, tag=True, frozen=True):
 
     app: str
     config: dict[str, Any]
+    path: list[str] = []  # where the worker finds its modules
 
 
 class Booted(msgspec.Struct, tag=True, frozen=True):

@@ -161,8 +161,7 @@ class Worker:
         while True:
             room = self._room()
             if room <= 0:
-                self._freed = anyio.Event()
-                await self._freed.wait()
+                await self._change()
                 continue
             try:
                 leases = await self._broker.reserve(self._queues, worker=self.name, limit=room, lease=self._lease)
@@ -173,9 +172,9 @@ class Worker:
                 pause = min(pause * 2, 5.0)
                 continue
             for lease in leases:
-                self._held[lease.id] = self._running[lease.id] = lease
+                self._held[lease.id] = lease
                 self._taken[self._is_async(lease)] += 1
-                jobs.start_soon(self._one, lease)
+                jobs.start_soon(self._one if self._begin(lease) else self._one_after_another, lease)
 
     def _room(self) -> int:
         """How many tasks to ask for: the free slots, and some ahead while tasks are short."""
@@ -186,6 +185,30 @@ class Worker:
     def _is_async(self, lease: Lease) -> bool:
         policy = self._executor.policies.get(lease.message.task)
         return policy is not None and policy.is_async
+
+    def _begin(self, lease: Lease) -> bool:
+        if lease.id in self._running:
+            return False
+        self._running[lease.id] = lease
+        return True
+
+    async def _one_after_another(self, lease: Lease) -> None:
+        """Our own earlier lease of this task has expired, unknown to us: its body ends before the next attempt begins."""
+        self._stop(lease.id, "lost")
+        while not self._begin(lease):
+            await self._change()
+        if self._held.get(lease.id) is not lease:
+            self._end(lease, stopped("lost"))
+        elif self._consuming.cancel_called:
+            self._end(lease, stopped("shutdown"))
+        else:
+            await self._one(lease)
+
+    async def _change(self) -> None:
+        """Return when a task has ended."""
+        if self._freed.is_set():
+            self._freed = anyio.Event()
+        await self._freed.wait()
 
     async def _one(self, lease: Lease) -> None:
         policy = self._executor.policies.get(lease.message.task)
@@ -228,12 +251,12 @@ class Worker:
             self._executor.stop(task_id, reason)
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
-        if self._running.pop(lease.id, None) is not None:
-            self._taken[self._is_async(lease)] -= 1
+        del self._running[lease.id]
+        self._taken[self._is_async(lease)] -= 1
         self._said.pop(lease.id, None)
         self._freed.set()
         if outcome.reason == "lost":
-            self._held.pop(lease.id, None)
+            self._settled(lease)
             return
         step = _step(lease, outcome, self._clock.now())
         if isinstance(step, End):
@@ -253,8 +276,7 @@ class Worker:
             again = self._drained
             with anyio.move_on_after(self._grace) as late:
                 while self._running and not again.is_set():
-                    self._freed = anyio.Event()
-                    await self._freed.wait()
+                    await self._change()
             if late.cancelled_caught:
                 break
         for task_id in list(self._running):
@@ -299,7 +321,8 @@ class Worker:
                 await anyio.sleep(1.0)
 
     def _hear_cancel(self, task_id: str) -> None:
-        if task_id in self._running:
+        running = self._running.get(task_id)
+        if running is not None and self._held.get(task_id) is running:
             self._stop(task_id, "cancel")
         else:  # another worker's; or ours, and still on its way here
             self._cancelled[task_id] = True

@@ -46,6 +46,13 @@ def third_time_lucky(ctx: TaskContext) -> int:
     return ctx.attempt
 
 
+@app.task(bind=True)
+def throttled(ctx: TaskContext) -> int:
+    if ctx.attempt < 2:
+        raise ModelUnavailable("too many requests", retry_after=100.0)
+    return ctx.attempt
+
+
 @app.task(max_retries=0)
 def fails(text: str) -> None:
     raise ValueError(text)
@@ -72,14 +79,14 @@ def fails_in_a_stage(ctx: TaskContext) -> None:
 @app.task
 def writes(path: str, line: str) -> None:
     """Leaves a line in a file: the effect that tests count."""
-    _write(path, line)
+    write(path, line)
 
 
 @app.task(soft_time_limit=None)
 def beats(path: str) -> None:
     """A neighbour: says in a file when it was alive, until it is stopped."""
     while True:
-        _write(path, f"{time.monotonic():.4f}")
+        write(path, f"{time.monotonic():.4f}")
         time.sleep(0.01)  # noqa: TID251  a body that works a little and often
 
 
@@ -87,11 +94,12 @@ def beats(path: str) -> None:
 async def beats_async(path: str) -> None:
     """The same on the loop."""
     while True:
-        _write(path, f"{time.monotonic():.4f}")
+        write(path, f"{time.monotonic():.4f}")
         await anyio.sleep(0.01)
 
 
-def _write(path: str, line: str) -> None:
+def write(path: str, line: str) -> None:
+    """The effect of bodies here."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(line + "\n")
 
@@ -204,7 +212,7 @@ def takes_memory(kind: str) -> None:
 @app.task(max_retries=2)
 def poison(path: str) -> None:
     """Kills whatever runs it."""
-    _write(path, "started")
+    write(path, "started")
     kill_itself()
 
 
@@ -214,7 +222,7 @@ def tidies(path: str) -> str:
     try:
         sleep()
     except SoftTimeLimitExceeded:
-        _write(path, "tidied")
+        write(path, "tidied")
     return "in time"
 
 
@@ -224,7 +232,7 @@ async def tidies_async(path: str) -> None:
     try:
         await anyio.sleep_forever()
     finally:
-        _write(path, "tidied")
+        write(path, "tidied")
 
 
 @app.task(soft_time_limit=None, time_limit=0.5, max_retries=0)

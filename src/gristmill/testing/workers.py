@@ -60,6 +60,11 @@ async def again(broker: Broker, message: Message, *, attempt: int = 2, timeout: 
     )
 
 
+async def failed(broker: Broker, message: Message, *, timeout: float = 60.0) -> TaskRecord:
+    """The task's record when an attempt at it has failed. Raises TimeoutError."""
+    return await _when(broker, message, lambda record: bool(record.history), timeout)
+
+
 async def reached(broker: Broker, message: Message, state: TaskState, *, timeout: float = 60.0) -> TaskRecord:
     """The task's record when it is in ``state``. Raises TimeoutError."""
     return await _when(broker, message, lambda record: record.state is state, timeout)
