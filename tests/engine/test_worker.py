@@ -101,21 +101,32 @@ async def test_whoever_lost_the_lease_ends_the_body_and_is_refused() -> None:
         assert (await ends(broker, [message]))[0].result == b"1"
 
 
-async def test_a_worker_that_takes_its_own_lost_task_again_ends_the_first_attempt_first() -> None:
-    clock = FakeClock()
-    message = bodies.answers_late.message()
+async def test_a_worker_that_takes_its_own_lost_task_again_ends_the_first_attempt_first(tmp_path: Path) -> None:
+    clock, diary = FakeClock(), tmp_path / "diary"
+    message = bodies.keeps_a_diary.message(str(diary))
     async with MemoryBroker(clock=clock) as broker, working(broker, slots=2) as worker:
         await broker.publish([message])
-        first = await said(broker, message)
+        await said(broker, message, "attempt 1")
         clock.move(31.0)
         await broker.reclaim()
-        second = await again(broker, message)
-        assert first.worker == second.worker == worker.name
-        await said(broker, message)
-        assert second.result is None
+        second = await said(broker, message, "attempt 2")
+        assert (second.worker, second.attempt) == (worker.name, 2)
+        assert diary.read_text().splitlines() == ["1 begins", "1 ends", "2 begins"]
+
+
+async def test_a_cancel_that_comes_between_two_attempts_here_is_heard(tmp_path: Path) -> None:
+    clock, diary = FakeClock(), tmp_path / "diary"
+    message = bodies.keeps_a_diary.message(str(diary))
+    async with MemoryBroker(clock=clock) as broker, working(broker, slots=2):
+        await broker.publish([message])
+        await said(broker, message, "attempt 1")
+        clock.move(31.0)
+        await broker.reclaim()
+        await again(broker, message)
         await broker.cancel([message.id])
-        [record] = await ends(broker, [message])
-        assert (record.state, record.attempt) == (TaskState.SUCCEEDED, 2)  # it answers late, and in time for its lease
+        [record] = await ends(broker, [message], timeout=9.0)  # sooner than the next renewal, which would tell, too
+    assert record.state is TaskState.CANCELLED
+    assert diary.read_text().splitlines()[:2] == ["1 begins", "1 ends"]
 
 
 async def test_a_broker_that_is_away_for_a_while_loses_nothing(broker: Broker, tmp_path: Path) -> None:

@@ -354,6 +354,17 @@ async def loops_in_c_async(ctx: TaskContext) -> None:
 
 
 @app.task(bind=True, soft_time_limit=600.0)
+def keeps_a_diary(ctx: TaskContext, path: str) -> None:
+    """Says when each attempt begins and when it ends."""
+    write(path, f"{ctx.attempt} begins")
+    ctx.report(0.1, f"attempt {ctx.attempt}")
+    try:
+        sleep()
+    finally:
+        write(path, f"{ctx.attempt} ends")
+
+
+@app.task(bind=True, soft_time_limit=600.0)
 def answers_late(ctx: TaskContext) -> str:
     """Told to stop, it answers nevertheless."""
     ctx.report(0.1, "waiting")
