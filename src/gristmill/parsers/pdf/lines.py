@@ -13,7 +13,7 @@ import pypdfium2.raw as pdfium
 
 # pdfium writes these where it takes a hyphen at a line's end for one that only the line's end asked for.
 _SOFT_HYPHENS = str.maketrans("", "", "\x02\ufffe\u00ad")
-_BLANKS = frozenset((0, 10, 13, 32, 0xA0))
+_BLANKS = frozenset("\0\n\r \xa0")
 _WORD_GAP = 0.6  # of the height: a wider gap parts words even where no blank does; thin digits stand apart up to half
 
 
@@ -48,7 +48,8 @@ def lines_of(page: Any) -> list[Line]:
     textpage = page.get_textpage()
     try:
         count = textpage.count_chars()
-        return list(_lines(textpage.raw, _characters(textpage.raw, count), page.get_height())) if count > 0 else []
+        text = _characters(textpage.raw, count) if count > 0 else ""
+        return list(_lines(textpage.raw, text, count, page.get_height()))
     finally:
         textpage.close()
 
@@ -59,21 +60,31 @@ def _characters(raw: Any, count: int) -> str:
     return buffer.raw[: max(0, got - 1) * 2].decode("utf-16-le", "surrogatepass")
 
 
-def _lines(raw: Any, text: str, height: float) -> Iterator[Line]:
+def _lines(raw: Any, text: str, count: int, height: float) -> Iterator[Line]:
     left, top, right, bottom = (ctypes.c_double() for _ in range(4))
+    same = _units(text) == count
     at = 0
     for whole in text.split("\n"):
         line = whole.strip()
         if line:
-            first = at + len(whole) - len(whole.lstrip())
+            first, length = at + len(whole) - len(whole.lstrip()), _units(line)
+            if not same:  # characters without a meaning have a place on the page, but none in the text
+                last = pdfium.FPDFText_GetCharIndexFromTextIndex(raw, first + length - 1)
+                first = pdfium.FPDFText_GetCharIndexFromTextIndex(raw, first)
+                length = last - first + 1
             boxes = [
                 (left.value, height - top.value, right.value, height - bottom.value)
-                for number in range(pdfium.FPDFText_CountRects(raw, first, len(line)))
+                for number in range(pdfium.FPDFText_CountRects(raw, first, length))
                 if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
             ]
             if boxes:
                 yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first))
-        at += len(whole) + 1
+        at += _units(whole) + 1
+
+
+def _units(text: str) -> int:
+    """The length as pdfium counts it: mathematical letters and the like are two."""
+    return len(text) if text.isascii() or max(text) <= "\uffff" else len(text) + sum(char > "\uffff" for char in text)
 
 
 def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int) -> Line:
@@ -104,12 +115,12 @@ def words_of(page: Any) -> list[Word]:
 
 def _words(raw: Any, count: int, height: float) -> Iterator[Word]:
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    text = _characters(raw, count) if count > 0 else ""
+    glyphs = _glyphs(raw, count)
     word: Word | None = None
     tallest = 0.0
     for number in range(count):
-        code = pdfium.FPDFText_GetUnicode(raw, number)
-        if code in _BLANKS or pdfium.FPDFText_IsGenerated(raw, number) == 1:
+        glyph = glyphs[number]
+        if glyph in _BLANKS or pdfium.FPDFText_IsGenerated(raw, number) == 1:
             if word:
                 yield word
             word = None
@@ -118,7 +129,6 @@ def _words(raw: Any, count: int, height: float) -> Iterator[Word]:
         if turned or not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
             continue
         x0, y0, x1, y1 = left.value, height - top.value, right.value, height - bottom.value
-        glyph = text[number] if number < len(text) else chr(code)
         if word and _continues(word, x0, y0, y1, max(tallest, y1 - y0)):
             word.x1, word.y0, word.y1 = max(word.x1, x1), min(word.y0, y0), max(word.y1, y1)
             word.text += glyph
@@ -129,6 +139,16 @@ def _words(raw: Any, count: int, height: float) -> Iterator[Word]:
             word, tallest = Word(x0, y0, x1, y1, glyph), y1 - y0
     if word:
         yield word
+
+
+def _glyphs(raw: Any, count: int) -> list[str]:
+    """What each character stands for; the second half of a pair stands for nothing."""
+    codes = [pdfium.FPDFText_GetUnicode(raw, number) for number in range(count)]
+    glyphs = [chr(code) for code in codes]
+    for number, (high, low) in enumerate(pairwise(codes)):
+        if 0xD800 <= high < 0xDC00 <= low < 0xE000:
+            glyphs[number], glyphs[number + 1] = chr(0x10000 + ((high - 0xD800) << 10) + low - 0xDC00), ""
+    return glyphs
 
 
 def _continues(word: Word, x0: float, y0: float, y1: float, height: float) -> bool:

@@ -27,7 +27,7 @@ class PdfParser(Parser):
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[Unit] = "page"
 
     def count(self, source: Source, limits: ParseLimits) -> int:
