@@ -76,6 +76,13 @@ class _Commands(click.Group):
         command: click.Command = import_module(f"gristmill.cli.{module}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would end the process with 1; who reads only the first lines did nothing wrong
+            _forget_stdout()
+            return 0
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -118,9 +125,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def _ended(exc: BaseException, *, as_json: bool) -> int:
     """The exit code of a command that ended so, and a word about it. What nobody foresaw is raised on."""
-    if isinstance(exc, BrokenPipeError):
-        _forget_stdout()
-        return 0
     if isinstance(exc, (click.Abort, KeyboardInterrupt)):
         return INTERRUPTED
     if not isinstance(exc, (GristmillError, OSError)):

@@ -7,12 +7,15 @@ import signal
 import anyio
 import click
 
+from gristmill.base.logs import get_logger
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
 from gristmill.engine.isolate import RunnerLimits
 from gristmill.engine.worker import Worker
 from gristmill.wiring import Services, close_ports, make_worker, open_ports, open_services
+
+log = get_logger(__name__)
 
 
 @click.command("worker")
@@ -70,12 +73,15 @@ async def _work(worker: Worker, settings: Settings, services: Services | None = 
                 told = 0
                 async for number in signals:
                     told += 1
-                    quick = told > 1 or number == signal.SIGINT
-                    worker.drain(grace=0.0 if quick else settings.worker.grace_seconds)
+                    grace = 0.0 if told > 1 or number == signal.SIGINT else settings.worker.grace_seconds
+                    log.info("draining: no new work", signal=number.name, grace=grace)
+                    worker.drain(grace=grace)
 
         children.start_soon(hear)
         if services is not None:
             every = settings.pipeline.reconcile_seconds
             children.start_soon(lambda: services.service.keep_reconciled(every=every, owner=worker.name))
+        log.info("working", worker=worker.name, home=str(settings.home))
         await worker.run()
+        log.info("stopped", worker=worker.name, done=worker.done, failed=worker.failed)
         children.cancel_scope.cancel()
