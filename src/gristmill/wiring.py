@@ -109,7 +109,9 @@ def opened_ports(settings: Settings) -> Iterator[Ports]:
 async def open_services(settings: Settings, ports: Ports) -> AsyncIterator[Services]:
     """Ports, broker and the service over them. The ports are the caller's to close."""
     async with open_broker(settings.broker_url) as broker:
-        yield Services(settings, ports, broker, IngestService(ports, broker, detect=_detect, splits=splits))
+        grace = settings.pipeline.retired_grace_seconds
+        service = IngestService(ports, broker, detect=_detect, splits=splits, grace=grace)
+        yield Services(settings, ports, broker, service)
 
 
 def make_worker(services: Services, *, slots: int | None = None) -> Worker:

@@ -71,12 +71,19 @@ class IngestService:
     """
 
     def __init__(
-        self, ports: Ports, broker: Broker, *, detect: Callable[[Path], str], splits: Callable[[str], bool]
+        self,
+        ports: Ports,
+        broker: Broker,
+        *,
+        detect: Callable[[Path], str],
+        splits: Callable[[str], bool],
+        grace: float = 60.0,
     ) -> None:
         self._ports = ports
         self._broker = broker
         self._detect = detect
         self._splits = splits  # whether documents of this format are cut into parts
+        self._grace = grace  # seconds that what was seen stays for readers of older views
 
     async def submit(
         self, dataset: Dataset, file: FileSubmit, settings: IngestSettings, *, again: bool = False
@@ -113,7 +120,7 @@ class IngestService:
         run_keys = keys(document.run_id, await to_thread.run_sync(self._ports.catalog.parts, document.run_id))
         await to_thread.run_sync(self._ports.catalog.delete_document, tenant, document_id)
         await self._cancel_keys(run_keys)
-        await self._sweep_soon()
+        await self._sweep_soon(after=self._grace)
 
     async def delete_dataset(self, tenant: str, dataset_id: str) -> None:
         """Delete a dataset with all its documents."""
@@ -289,10 +296,10 @@ class IngestService:
         parts = await to_thread.run_sync(self._ports.catalog.parts, run.id)
         return not run.state.final and bool(done & open_keys(run, parts))
 
-    async def _sweep_soon(self) -> None:
+    async def _sweep_soon(self, *, after: float = 0.0) -> None:
         """Have one sweep for all that is deleted within a few seconds."""
         now = await self._broker.now()
-        number = int(now // SWEEP_SOON)
+        number = int((now + after) // SWEEP_SOON)
         delay = (number + 1) * SWEEP_SOON - now
         key = f"{SWEEP_TASK}:{number}"
         await self._broker.publish([Message(id=new_id(), task=SWEEP_TASK, queue=QUEUE, key=key, delay=delay)])

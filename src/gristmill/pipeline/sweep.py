@@ -64,10 +64,12 @@ def _sweep_rooms(ports: Ports) -> int:
     dropped = 0
     spaces = ports.docstore.spaces()
     known = {
-        dataset.id: dataset for tenant in {tenant for tenant, _ in spaces} for dataset in ports.catalog.datasets(tenant)
+        (tenant, dataset.id): dataset
+        for tenant in {tenant for tenant, _ in spaces}
+        for dataset in ports.catalog.datasets(tenant)
     }
     for tenant, dataset_id in spaces:
-        found = known.get(dataset_id)
+        found = known.get((tenant, dataset_id))
         if found is None:
             ports.docstore.drop(Space(tenant, dataset_id, 0))
             dropped += 1
