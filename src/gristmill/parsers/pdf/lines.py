@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,6 +14,7 @@ import pypdfium2.raw as pdfium
 # pdfium writes these where it takes a hyphen at a line's end for one that only the line's end asked for.
 _SOFT_HYPHENS = str.maketrans("", "", "\x02\ufffe\u00ad")
 _BLANKS = frozenset("\0\n\r \xa0")
+_HYPHENS = frozenset("-\x02\ufffe\u00ad")  # pdfium makes up blanks, line ends and these
 _WORD_GAP = 0.6  # of the height: a wider gap parts words even where no blank does; thin digits stand apart up to half
 
 
@@ -43,15 +44,30 @@ class Word:
     text: str
 
 
-def lines_of(page: Any) -> list[Line]:
-    """The lines in the order of the content stream: few calls a line instead of four a glyph."""
-    textpage = page.get_textpage()
-    try:
-        count = textpage.count_chars()
-        text = _characters(textpage.raw, count) if count > 0 else ""
-        return list(_lines(textpage.raw, text, count, page.get_height()))
-    finally:
-        textpage.close()
+class PageText:
+    """The text of a page, opened once for its lines and, where they are wanted, its words."""
+
+    def __init__(self, page: Any) -> None:
+        self._textpage = page.get_textpage()
+        self._height = page.get_height()
+        self._count = max(0, self._textpage.count_chars())
+        self._text = _characters(self._textpage.raw, self._count) if self._count else ""
+
+    def __enter__(self) -> PageText:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._textpage.close()
+
+    def lines(self) -> list[Line]:
+        """The lines in the order of the content stream: few calls a line instead of four a glyph."""
+        return list(_lines(self._textpage.raw, self._text, self._count, self._height))
+
+    def words(self) -> list[Word]:
+        """The words by their glyphs' boxes: dear, so only for pages that may hold a table."""
+        raw, text = self._textpage.raw, self._text
+        glyphs: Sequence[str] = text if len(text) == self._count else _glyphs(raw, self._count)
+        return list(_words(raw, glyphs, self._height))
 
 
 def _characters(raw: Any, count: int) -> str:
@@ -104,41 +120,34 @@ def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int
     )
 
 
-def words_of(page: Any) -> list[Word]:
-    """The words of a page by their glyphs' boxes: dear, so only for pages that may hold a table."""
-    textpage = page.get_textpage()
-    try:
-        return list(_words(textpage.raw, textpage.count_chars(), page.get_height()))
-    finally:
-        textpage.close()
-
-
-def _words(raw: Any, count: int, height: float) -> Iterator[Word]:
+def _words(raw: Any, glyphs: Sequence[str], height: float) -> Iterator[Word]:
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    glyphs = _glyphs(raw, count)
     word: Word | None = None
     tallest = 0.0
-    for number in range(count):
-        glyph = glyphs[number]
-        if glyph in _BLANKS or pdfium.FPDFText_IsGenerated(raw, number) == 1:
+    for number, glyph in enumerate(glyphs):
+        if glyph in _BLANKS or (glyph in _HYPHENS and pdfium.FPDFText_IsGenerated(raw, number) == 1):
             if word:
                 yield word
             word = None
             continue
-        turned = abs(math.sin(pdfium.FPDFText_GetCharAngle(raw, number))) > 0.5  # written up or down a margin
-        if turned or not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
+        if not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
             continue
         x0, y0, x1, y1 = left.value, height - top.value, right.value, height - bottom.value
         if word and _continues(word, x0, y0, y1, max(tallest, y1 - y0)):
             word.x1, word.y0, word.y1 = max(word.x1, x1), min(word.y0, y0), max(word.y1, y1)
             word.text += glyph
             tallest = max(tallest, y1 - y0)
-        else:
+        elif not _turned(raw, number):
             if word:
                 yield word
             word, tallest = Word(x0, y0, x1, y1, glyph), y1 - y0
     if word:
         yield word
+
+
+def _turned(raw: Any, number: int) -> bool:
+    """Whether a glyph is written up or down a margin."""
+    return abs(math.sin(pdfium.FPDFText_GetCharAngle(raw, number))) > 0.5
 
 
 def _glyphs(raw: Any, count: int) -> list[str]:

@@ -11,7 +11,7 @@ import pypdfium2 as pdfium
 from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, running
-from gristmill.parsers.pdf.lines import lines_of, words_of
+from gristmill.parsers.pdf.lines import PageText
 from gristmill.parsers.pdf.order import ordered
 from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
 from gristmill.ports.document import OutlineEntry, Page, ParsedDocument, Range
@@ -89,10 +89,11 @@ def _page(document: Any, number: int, name: str) -> PageLines:
         raise DamagedDocument(f"{name}: page {number + 1} is damaged ({exc}).") from exc
     try:
         width, height = page.get_size()
-        lines = ordered(lines_of(page))
-        found = PageLines(number + 1, width, height, lines)
-        if may_hold_tables(lines):
-            place_tables(found, words_of(page))
+        with PageText(page) as text:
+            lines = ordered(text.lines())
+            found = PageLines(number + 1, width, height, lines)
+            if may_hold_tables(lines):
+                place_tables(found, text.words())
         return found
     finally:
         page.close()
