@@ -59,12 +59,12 @@ class FileStore(ObjectStore):
         if inside and not is_key(inside):
             return
         for folder, _, names in os.walk(self._root / inside, onerror=_no_listing):
+            above = Path(folder).relative_to(self._root).as_posix()
             for name in names:
-                path = Path(folder, name)
                 if name.startswith(_TEMPORARY):
-                    self._remove_left_over(path)
+                    self._remove_left_over(Path(folder, name))
                     continue
-                key = path.relative_to(self._root).as_posix()
+                key = name if above == "." else f"{above}/{name}"
                 if key.startswith(prefix) and is_key(key):
                     yield key
 
