@@ -68,7 +68,7 @@ bench: setup
 	$(BIN)/python bench/retrieval.py $(CORPORA)/retrieval --output bench/results/retrieval.json
 
 fault: setup
-	$(BIN)/python -m pytest -m fault --timeout 7200 tests/fault $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m fault tests/fault $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO_HOME) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,14 @@ def test_some_rounds(one: Round, theatre: Theatre, tmp_path: Path, capsys: pytes
 @pytest.mark.fault
 @pytest.mark.timeout(PATIENCE * 4)
 @pytest.mark.parametrize("one", ALL, ids=str)
-def test_every_round(one: Round, theatre: Theatre, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _round(one, theatre, tmp_path, capsys)
+def test_every_round(
+    one: Round,
+    theatre: Theatre,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("struck", _round(one, theatre, tmp_path, capsys).struck)  # for --junitxml
 
 
 def _round(one: Round, theatre: Theatre, scratch: Path, capsys: pytest.CaptureFixture[str]) -> Played:
