@@ -167,11 +167,16 @@ def _grid(run: Sequence[_Row], columns: Sequence[tuple[float, float]], height: f
     texts = [text for row in rows for text, _ in row.cells.values()]
     filled = sum(len(row.cells) for row in rows) / (len(rows) * len(columns))
     wordy = statistics.mean(len(text.split()) if not _is_cjk(text) else len(text) / 2 for text in texts)
-    numeric = sum(bool(_DIGIT.search(text)) for text in texts) / len(texts)
+    numeric = sum(map(_is_number, texts)) / len(texts)
     if filled < _FULL or (numeric < 0.5 and _is_prose(run, columns, wordy)):
         return []
     merged = _unwrapped(rows, len(columns), height)
     return merged if len(merged) >= 2 else []
+
+
+def _is_number(text: str) -> bool:
+    """Whether a cell holds digits rather than words."""
+    return 2 * len(_DIGIT.findall(text)) > sum(char.isalpha() for char in text) and bool(_DIGIT.search(text))
 
 
 def _is_prose(run: Sequence[_Row], columns: Sequence[tuple[float, float]], wordy: float) -> bool:
