@@ -47,10 +47,10 @@ test: setup
 check: format lint types imports test docs
 
 format: setup
-	$(BIN)/ruff format --check src tests bench examples
+	$(BIN)/ruff format --check src tests bench examples docs
 
 lint: setup
-	$(BIN)/ruff check src tests bench examples
+	$(BIN)/ruff check src tests bench examples docs
 
 types: setup
 	$(BIN)/mypy
@@ -60,7 +60,8 @@ imports: setup
 
 docs: setup
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	$(BIN)/towncrier build --draft --version next > /dev/null
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 bench: setup
 	$(BIN)/python bench/ingest.py --output bench/results/ingest.json
