@@ -144,6 +144,7 @@ class Worker:
         self._consuming.cancel()
         self._drained.set()
         self._drained = anyio.Event()
+        self._freed.set()
 
     def _make_executor(self) -> AbstractAsyncContextManager[Executor]:
         if isinstance(self._app, App):

@@ -315,6 +315,14 @@ def waits(ctx: TaskContext) -> None:
 
 
 @app.task(bind=True, soft_time_limit=600.0)
+def waits_for(ctx: TaskContext, path: str) -> None:
+    """Ends when there is such a file."""
+    ctx.report(0.1, "waiting")
+    while not os.path.exists(path):
+        time.sleep(0.005)  # noqa: TID251  nobody tells
+
+
+@app.task(bind=True, soft_time_limit=600.0)
 async def waits_async(ctx: TaskContext) -> None:
     ctx.report(0.1, "waiting")
     await anyio.sleep_forever()
@@ -323,9 +331,9 @@ async def waits_async(ctx: TaskContext) -> None:
 @app.task(bind=True, soft_time_limit=600.0)
 def swallows(ctx: TaskContext) -> None:
     """Does not want to be stopped."""
-    ctx.report(0.1, "waiting")
     while True:
         try:
+            ctx.report(0.1, "waiting")
             time.sleep(600)  # noqa: TID251  waits to be stopped
         except BaseException:  # noqa: BLE001, S112  the worst body there is
             continue
@@ -334,9 +342,9 @@ def swallows(ctx: TaskContext) -> None:
 @app.task(bind=True, soft_time_limit=600.0)
 async def swallows_async(ctx: TaskContext) -> None:
     """The same on the loop."""
-    ctx.report(0.1, "waiting")
     while True:
         with suppress(BaseException):
+            ctx.report(0.1, "waiting")
             await anyio.sleep(600)
 
 
@@ -357,8 +365,8 @@ async def loops_in_c_async(ctx: TaskContext) -> None:
 def keeps_a_diary(ctx: TaskContext, path: str) -> None:
     """Says when each attempt begins and when it ends."""
     write(path, f"{ctx.attempt} begins")
-    ctx.report(0.1, f"attempt {ctx.attempt}")
     try:
+        ctx.report(0.1, f"attempt {ctx.attempt}")
         sleep()
     finally:
         write(path, f"{ctx.attempt} ends")
@@ -367,8 +375,8 @@ def keeps_a_diary(ctx: TaskContext, path: str) -> None:
 @app.task(bind=True, soft_time_limit=600.0)
 def answers_late(ctx: TaskContext) -> str:
     """Told to stop, it answers nevertheless."""
-    ctx.report(0.1, "waiting")
     try:
+        ctx.report(0.1, "waiting")
         sleep()
     except BaseException:  # noqa: BLE001  it will not be told
         ctx.report(0.9, "late")
