@@ -102,6 +102,18 @@ def test_an_ingest_leaves_no_process_behind(commands: Commands, gate: Gate, fold
     assert children() - before == set()
 
 
+def test_what_is_deleted_meanwhile_is_not_waited_for(commands: Commands, gate: Gate, folder: Path) -> None:
+    process = commands.start("ingest", folder, "--json")
+    for _ in range(2):
+        assert gate.asked.acquire(timeout=PATIENCE)
+    assert commands.run("documents", "delete", "held-1.md", "--yes")[0] == 0
+    gate.open.set()
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, err
+    assert statuses(out) == {"a.md": "done", "held-1.md": "cancelled", "held-2.md": "done", "broken.pdf": "failed"}
+    assert {one["name"] for one in commands.json("documents", "list")} == {"a.md", "held-2.md", "broken.pdf"}
+
+
 def test_a_worker_takes_what_others_have_queued_and_drains_on_term(
     commands: Commands, gate: Gate, folder: Path
 ) -> None:

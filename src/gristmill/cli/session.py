@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
+import msgspec
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from gristmill.base.errors import BlobMissing
+from gristmill.base.errors import BlobMissing, NotFound
 from gristmill.base.settings import Settings
 from gristmill.cli.plan import Plan
 from gristmill.cli.report import Outcome, Totals, outcome_of
@@ -18,7 +20,7 @@ from gristmill.cli.walk import Found
 from gristmill.engine.worker import Worker
 from gristmill.pipeline.service import FileSubmit, source_of
 from gristmill.pipeline.settings import IngestSettings
-from gristmill.ports.catalog import Catalog, Dataset, Failure, Run
+from gristmill.ports.catalog import Catalog, Dataset, Document, Failure, Run, RunState
 from gristmill.wiring import TENANT, Services, close_ports, make_worker, open_ports, open_services, shared_out
 
 AT_ONCE = 200  # documents submitted and not ended
@@ -35,7 +37,7 @@ class _Open:
     """A document in work."""
 
     file: Found
-    digest: str
+    document: Document  # as it was submitted
     fresh: bool
 
 
@@ -95,7 +97,7 @@ class Session:
             self._unreadable(file, exc)
             return
         document, run = submission.document, submission.run
-        item = _Open(file, document.digest, submission.fresh or not run.state.final)
+        item = _Open(file, document, submission.fresh or not run.state.final)
         self.open[run.id] = item
         if not run.state.final:
             self.show.started(file.name, run)
@@ -121,18 +123,26 @@ class Session:
             with anyio.move_on_after(LOOK):
                 await self.changed.wait()
             self.changed = anyio.Event()
-            for run in await self.services.service.runs(list(self.open)):
-                if run.state.final:
-                    await self._ended(run)
+            asked = list(self.open)
+            known = {run.id: run for run in await self.services.service.runs(asked)}
+            for run_id in asked:
+                run = known.get(run_id)
+                if run is None or run.state.final:
+                    await self._ended(run_id, run)
                 else:
                     self.show.moved(run)
             await anyio.sleep(SETTLE)
         await self._keep_seen(least=1)
 
-    async def _ended(self, run: Run) -> None:
-        item = self.open.pop(run.id)
-        document = await to_thread.run_sync(self.services.ports.catalog.document, TENANT, run.document_id)
-        if run.failure is None or run.failure.final:
+    async def _ended(self, run_id: str, run: Run | None) -> None:
+        """A run has ended; or it is gone, because somebody deleted its document or dataset meanwhile."""
+        item = self.open.pop(run_id)
+        document: Document | None = None
+        with suppress(NotFound):
+            document = await to_thread.run_sync(self.services.ports.catalog.document, TENANT, item.document.id)
+        if run is None or document is None:
+            document = msgspec.structs.replace(item.document, state=RunState.CANCELLED, chunks=0, tokens=0, pages=0)
+        elif run.failure is None or run.failure.final:
             await self._remember(item)
         self._end(outcome_of(document, source_of(item.file.path), fresh=item.fresh))
 
@@ -150,7 +160,7 @@ class Session:
             return
         same = (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)
         if same and file.mtime_ns < self.services.ports.clock.now() * 1e9 - RECENT:
-            self.seen[source_of(file.path)] = (file.size, file.mtime_ns, item.digest)
+            self.seen[source_of(file.path)] = (file.size, file.mtime_ns, item.document.digest)
         await self._keep_seen(least=KEPT_AT_ONCE)
 
     async def _keep_seen(self, *, least: int) -> None:
