@@ -43,11 +43,12 @@ def examine(ports: Ports) -> list[Damage]:
         for dataset in ports.catalog.datasets(tenant):
             known.add((tenant, dataset.id))
             found += _dataset(ports, dataset, hurt)
+    given_up = {(one.tenant, one.kind, one.name) for one in ports.catalog.released()}
     for tenant, dataset_id in ports.docstore.spaces():
-        if (tenant, dataset_id) not in known:
+        if (tenant, dataset_id) not in known and (tenant, "room", dataset_id) not in given_up:
             message = f"the doc store has a room {dataset_id} of no dataset"
             found.append(Damage("orphan", dataset_id, message, SWEPT))
-    return found + list(_blobs(ports))
+    return found + list(_blobs(ports, given_up))
 
 
 def _retry(document_id: str) -> str:
@@ -90,7 +91,7 @@ def _dataset(ports: Ports, dataset: Dataset, hurt: set[str]) -> Iterator[Damage]
             hurt.add(document_id)
             message = f"document {document_id}: {chunks} chunks were committed, {stored.get(gen, 0)} are stored"
             yield Damage("chunks", document_id, message, _retry(document_id))
-    yield from _read(ports, dataset, hurt, unknown=set(stored) - set(states))
+    yield from _read(ports, dataset, live, hurt, set(stored) - set(states))
 
 
 def _flawed(dataset: Dataset, flaw: Flaw, document_id: str) -> Damage:
@@ -100,24 +101,34 @@ def _flawed(dataset: Dataset, flaw: Flaw, document_id: str) -> Damage:
     return Damage("docstore", document_id, f"{message} (document {document_id})", _retry(document_id))
 
 
-def _read(ports: Ports, dataset: Dataset, hurt: set[str], *, unknown: set[int]) -> Iterator[Damage]:
-    """Every document as readers see it: the chunks of one generation, as many as were counted."""
+def _read(
+    ports: Ports, dataset: Dataset, live: dict[int, tuple[str, int]], hurt: set[str], unknown: set[int]
+) -> Iterator[Damage]:
+    """Every document as readers see it: chunks of its own generation, and of no other."""
     space = Space(dataset.tenant, dataset.id, dataset.dim)
+    unseen: list[Document] = []
     for document in ports.catalog.documents(dataset.tenant, dataset.id):
-        if document.live is None or document.id in hurt:
+        if document.live is None:
             continue
         records = ports.docstore.chunks(space, ports.catalog.view(dataset.id), document.id)
         latest = _document(ports, dataset.tenant, document.id)
         if latest is None or latest.live != document.live:
             continue  # replaced or deleted meanwhile
-        gens = {record.gen for record in records} - unknown
-        if gens - {document.live}:
-            message = f"{document.name}: readers see chunks of generations {sorted(gens)}, not of {document.live} alone"
-            yield Damage("mixed", document.id, message, _retry(document.id))
+        if not records:
+            unseen.append(document)
+        for gen in {record.gen for record in records} - unknown - {document.live}:
+            owner = live[gen][0] if gen in live else document.id
+            if owner not in hurt:
+                hurt.add(owner)
+                message = f"{document.name}: readers see chunks of generation {gen}, which is of document {owner}"
+                yield Damage("mixed", owner, message, _retry(owner))
+    for document in unseen:
+        if document.id not in hurt:
+            yield Damage("chunks", document.id, f"{document.name}: readers see no chunk of it", _retry(document.id))
 
 
-def _blobs(ports: Ports) -> Iterator[Damage]:
-    """Every document's bytes are there and are the bytes that were given."""
+def _blobs(ports: Ports, given_up: set[tuple[str, str, str]]) -> Iterator[Damage]:
+    """Every document's bytes are there and are the bytes that were given; others wait for the sweep."""
     stored = sorted(ports.storage.keys("blobs/"))
     needed = ports.catalog.blobs()
     checked: set[str] = set()
@@ -128,8 +139,10 @@ def _blobs(ports: Ports) -> Iterator[Damage]:
                 checked.add(key)
                 yield from _blob(ports, key, document)
     for key in stored:
-        owner = owner_of_blob(key)
-        if owner not in needed and not ports.catalog.needs_blob(*owner):
+        tenant, content = owner_of_blob(key)
+        if (tenant, content) in needed or (tenant, "blob", content) in given_up:
+            continue
+        if not ports.catalog.needs_blob(tenant, content):
             yield Damage("orphan", key, f"blob {key} belongs to no document", SWEPT)
 
 

@@ -29,6 +29,7 @@ def sweep(ports: Ports, *, grace: float, keep_dead: float, cache_bytes: int) -> 
     ``grace``: seconds a replaced generation stays for readers that still hold an older view; ``keep_dead``: seconds a dead
     one stays known (and is swept again), for a zombie may still append to it.
     """
+    given_up = ports.catalog.released()
     records = generations = 0
     for dataset, gens in ports.catalog.sweepable(grace=grace):
         space = Space(dataset.tenant, dataset.id, dataset.dim)
@@ -41,6 +42,7 @@ def sweep(ports: Ports, *, grace: float, keep_dead: float, cache_bytes: int) -> 
     blobs = (
         _put_back(ports) + _sweep_objects(ports, "blobs/", owner_of_blob) + _sweep_objects(ports, "assets/", _of_asset)
     )
+    ports.catalog.seen_to(given_up)
     return Swept(records, generations, blobs, ports.cache.evict(max_bytes=cache_bytes), rooms)
 
 

@@ -163,6 +163,15 @@ class Operation(msgspec.Struct, frozen=True):
     failure: Failure | None = None
 
 
+class Released(msgspec.Struct, frozen=True):
+    """Something that was given up: a ``blob`` by its digest, or a ``room`` by its dataset's id."""
+
+    tenant: str
+    kind: str
+    name: str
+    at: float
+
+
 class NewDocument(msgspec.Struct, frozen=True):
     """What is submitted."""
 
@@ -340,6 +349,14 @@ class Catalog(ABC):
     @abstractmethod
     def needs_blob(self, tenant: str, digest: str) -> bool:
         """Whether a document or an unfinished run of this tenant needs this blob now."""
+
+    @abstractmethod
+    def released(self) -> list[Released]:
+        """What deleted or changed documents and deleted datasets have given up, and no sweep has seen to since."""
+
+    @abstractmethod
+    def seen_to(self, done: Sequence[Released]) -> None:
+        """Forget what a sweep has seen to, unless it was given up anew meanwhile."""
 
     @abstractmethod
     def check(self) -> list[Flaw]:

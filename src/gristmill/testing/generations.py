@@ -143,6 +143,36 @@ class GenerationContract(CatalogFixtures):
         assert catalog.blobs() == {("t", "d1")}
         assert [catalog.needs_blob("t", one) for one in ("d1", "d2")] == [True, False]
 
+    def test_what_is_given_up_is_noted_until_a_sweep_has_seen_to_it(
+        self, catalog: Catalog, dataset: Dataset, clock: FakeClock
+    ) -> None:
+        made = brought_to(catalog, dataset, RunState.DONE, digest="d1")
+        brought_to(catalog, dataset, RunState.DONE, digest="d1", again=True)
+        assert catalog.released() == []
+        brought_to(catalog, dataset, RunState.DONE, digest="d2")
+        first = catalog.released()
+        assert [(one.tenant, one.kind, one.name) for one in first] == [("t", "blob", "d1")]
+        clock.move(1)
+        catalog.delete_document("t", made.document.id)
+        brought_to(catalog, dataset, RunState.DONE, digest="d3")
+        catalog.delete_dataset("t", dataset.id)
+        given_up = {("t", "blob", "d2"), ("t", "blob", "d3"), ("t", "room", dataset.id)}
+        assert {(one.tenant, one.kind, one.name) for one in catalog.released()} == given_up | {("t", "blob", "d1")}
+        catalog.seen_to(first)
+        catalog.seen_to([])
+        assert {(one.tenant, one.kind, one.name) for one in catalog.released()} == given_up
+
+    def test_what_is_given_up_anew_is_not_seen_to_yet(
+        self, catalog: Catalog, dataset: Dataset, clock: FakeClock
+    ) -> None:
+        for _ in range(2):
+            made = brought_to(catalog, dataset, RunState.DONE)
+            before = catalog.released()
+            catalog.delete_document("t", made.document.id)
+            clock.move(1)
+        catalog.seen_to(before)
+        assert len(catalog.released()) == 1
+
     def test_a_catalog_in_use_has_no_damage(self, catalog: Catalog, dataset: Dataset) -> None:
         for state in RunState:
             brought_to(catalog, dataset, state, source=f"/{state}")

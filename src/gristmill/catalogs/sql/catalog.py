@@ -13,7 +13,7 @@ from gristmill.base.errors import Conflict, NotFound, StoreUnavailable
 from gristmill.base.ids import new_id
 from gristmill.catalogs.sql import ends, intake
 from gristmill.catalogs.sql.checks import check
-from gristmill.catalogs.sql.dialect import dialect_for
+from gristmill.catalogs.sql.dialect import dialect_for, upsert
 from gristmill.catalogs.sql.rows import (
     DATASETS,
     DOCUMENTS,
@@ -26,7 +26,7 @@ from gristmill.catalogs.sql.rows import (
     to_part,
     to_run,
 )
-from gristmill.catalogs.sql.schema import dataset, document, generation, part, run, run_log, seen_file
+from gristmill.catalogs.sql.schema import dataset, document, generation, part, released, run, run_log, seen_file
 from gristmill.ports.catalog import (
     Catalog,
     Dataset,
@@ -37,6 +37,7 @@ from gristmill.ports.catalog import (
     NewDocument,
     Operation,
     Part,
+    Released,
     Run,
     RunState,
     Submission,
@@ -298,6 +299,15 @@ class SqlCatalog(Catalog):
         wanted = sa.select(run.c.id).where(run.c.tenant == tenant, run.c.digest == digest, _UNFINISHED)
         return bool(self._rows(sa.union_all(kept, wanted).limit(1)))
 
+    def released(self) -> list[Released]:
+        return [Released(**row) for row in self._rows(sa.select(released).order_by(released.c.at))]
+
+    def seen_to(self, done: Sequence[Released]) -> None:
+        same = sa.and_(*(released.c[name] == sa.bindparam(f"_{name}") for name in Released.__struct_fields__))
+        rows = [{f"_{name}": getattr(one, name) for name in Released.__struct_fields__} for one in done]
+        if rows:
+            self._write(lambda c: c.execute(released.delete().where(same), rows))
+
     def check(self) -> list[Flaw]:
         return self._read(lambda c: list(check(c)))
 
@@ -314,7 +324,7 @@ class SqlCatalog(Catalog):
 
         def step(connection: Connection) -> None:
             for first in range(0, len(rows), 100):
-                connection.execute(self._dialect.upsert(seen_file, rows[first : first + 100]))
+                connection.execute(upsert(seen_file, rows[first : first + 100]))
 
         if rows:
             self._write(step)

@@ -62,7 +62,8 @@ _CHECKS = (
     ),
     (
         "parts of run {0} are there, but the run is not",
-        "SELECT DISTINCT '', p.run_id FROM part p LEFT JOIN run r ON r.id = p.run_id WHERE r.id IS NULL",
+        "SELECT DISTINCT '', p.run_id FROM part p LEFT JOIN run r ON r.id = p.run_id"
+        " WHERE r.id IS NULL AND NOT EXISTS (SELECT 1 FROM document d WHERE d.run_id = p.run_id)",
     ),
     (
         "document {0} belongs to dataset {1}, which is not there",

@@ -57,13 +57,6 @@ class SqliteDialect:
             if found != HEAD:
                 import_module("gristmill.catalogs.sql.upgrade").upgrade(connection)
 
-    def upsert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> sa.Executable:
-        """Insert the rows, or overwrite those whose primary key is there."""
-        statement = sqlite_sql.insert(table).values(list(rows))
-        keys = [column.name for column in table.primary_key]
-        fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-        return statement.on_conflict_do_update(index_elements=keys, set_=fresh)
-
 
 def dialect_for(url: str) -> SqliteDialect:
     """The dialect of a database URL."""
@@ -73,6 +66,14 @@ def dialect_for(url: str) -> SqliteDialect:
             f"stores.catalog: {parsed.get_backend_name()} is not read by this release; use sqlite:///path"
         )
     return SqliteDialect(parsed)
+
+
+def upsert(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> sa.Executable:
+    """Insert the rows, or overwrite those whose primary key is there."""
+    statement = sqlite_sql.insert(table).values(list(rows))
+    keys = [column.name for column in table.primary_key]
+    fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=fresh)
 
 
 def _revision(connection: sa.Connection) -> str:

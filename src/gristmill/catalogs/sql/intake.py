@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from gristmill.base.errors import NotFound
 from gristmill.base.ids import digest
+from gristmill.catalogs.sql.dialect import upsert
 from gristmill.catalogs.sql.ends import end_run
 from gristmill.catalogs.sql.rows import DOCUMENTS, run_of, to_document, to_run
-from gristmill.catalogs.sql.schema import dataset, document, generation, part, run, run_log, seen_file
+from gristmill.catalogs.sql.schema import dataset, document, generation, part, released, run, run_log, seen_file
 from gristmill.ports.catalog import (
     Dataset,
     Document,
@@ -63,6 +64,8 @@ def submit(
             return Submission(old, latest, fresh=False)
         if latest and not latest.state.final:
             end_run(connection, now, latest, RunState.CANCELLED)
+        if old.digest != new.digest:
+            _release(connection, now, [(old.tenant, "blob", old.digest)])
     ver = old.want + 1 if old else 1
     _close_pending(connection, now, wanted)
     gen = _begin_generation(connection, now, room.id, wanted, ver)
@@ -136,6 +139,7 @@ def delete_document(connection: sa.Connection, now: float, tenant: str, wanted: 
         .values(state=GenState.RETIRED.value, changed=now)
     )
     _forget_runs(connection, wanted, before=old.want + 1)
+    _release(connection, now, [(old.tenant, "blob", old.digest)])
     connection.execute(document.delete().where(document.c.id == wanted))
     connection.execute(
         seen_file.delete().where(seen_file.c.dataset_id == old.dataset_id, seen_file.c.path == old.source)
@@ -150,6 +154,9 @@ def delete_dataset(connection: sa.Connection, now: float, tenant: str, dataset_i
     open_ = run.c.state.in_((RunState.QUEUED.value, RunState.RUNNING.value))
     for row in connection.execute(sa.select(run).where(run.c.dataset_id == dataset_id, open_)).mappings().all():
         end_run(connection, now, to_run(row), RunState.CANCELLED)
+    kept = sa.select(document.c.digest).where(document.c.dataset_id == dataset_id).distinct()
+    blobs = [(tenant, "blob", content) for content in connection.execute(kept).scalars().all()]
+    _release(connection, now, [(tenant, "room", dataset_id), *blobs])
     mine = sa.select(run.c.id).where(run.c.dataset_id == dataset_id).scalar_subquery()
     connection.execute(part.delete().where(part.c.run_id.in_(mine)))
     connection.execute(run_log.delete().where(run_log.c.run_id.in_(mine)))
@@ -165,6 +172,13 @@ def _same(connection: sa.Connection, latest: Run, new: NewDocument, settings_dig
         return False
     kept = connection.execute(sa.select(run.c.settings_digest).where(run.c.id == latest.id)).scalar_one()
     return bool(kept == settings_digest)
+
+
+def _release(connection: sa.Connection, now: float, given_up: Sequence[tuple[str, str, str]]) -> None:
+    """Note what the next sweep will find without an owner, and may remove."""
+    rows = [{"tenant": tenant, "kind": kind, "name": name, "at": now} for tenant, kind, name in given_up]
+    for first in range(0, len(rows), 200):
+        connection.execute(upsert(released, rows[first : first + 200]))
 
 
 def _close_pending(connection: sa.Connection, now: float, document_id: str) -> None:

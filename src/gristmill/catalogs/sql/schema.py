@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0001"  # the newest revision in migrations/versions
+HEAD = "0002"  # the newest revision in migrations/versions
 
 metadata = sa.MetaData()
 
@@ -136,6 +136,15 @@ operation = sa.Table(
     sa.Column("failure", sa.LargeBinary),
     sa.Index("operation_dataset", "dataset_id", "id"),
     sa.Index("operation_tenant", "tenant", "id"),
+)
+
+released = sa.Table(
+    "released",
+    metadata,
+    sa.Column("tenant", sa.String(128), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
 )
 
 seen_file = sa.Table(
