@@ -102,12 +102,16 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
                 markers.pop()
         elif token.type == "inline":
             yield _inline(token, open_, markers)
-        elif token.type in ("fence", "code_block"):
-            language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
-            yield Block("code", token.content, attrs={"language": language} if language else {})
-        elif token.type == "html_block":
-            yield Block("text", token.content, attrs={"part": "html"})
+        elif token.type in ("fence", "code_block", "html_block"):
+            yield _verbatim(token)
         at += 1
+
+
+def _verbatim(token: Token) -> Block:
+    if token.type == "html_block":
+        return Block("text", token.content, attrs={"part": "html"})
+    language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
+    return Block("code", token.content, attrs={"language": language} if language else {})
 
 
 def _inline(token: Token, open_: Sequence[Token], markers: list[str]) -> Block:

@@ -24,7 +24,7 @@ class NaiveChunker(Chunker):
     """
 
     name: ClassVar[str] = "naive"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def chunk(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> list[Chunk]:
         if settings.chunk_token_num < 1 or not 0 <= settings.overlapped_percent <= _MOST_OVERLAP:
@@ -38,7 +38,7 @@ def _document(
     builder = _Builder(settings, count, above)
     for unit in units(document.blocks, settings, count):
         yield from builder.add(unit)
-    yield from builder.end()
+    yield from builder.rest()
     for child in document.children:
         yield from _document(child, [*above, child.name] if child.name else above, settings, count)
 
@@ -70,29 +70,43 @@ class _Builder:
         if unit.alone:
             yield from self.end(overlap=False)
 
+    def rest(self) -> Iterator[Chunk]:
+        """All that is left."""
+        while any(unit.text.strip() for unit in self.units):
+            yield from self.end()
+
     def end(self, *, keep_headings: bool = False, overlap: bool = True) -> Iterator[Chunk]:
         """The chunk as it is. With ``keep_headings``, headings at its end go on into the next."""
         kept: list[Unit] = []
         while keep_headings and self.units and self.units[-1].heading:
             kept.insert(0, self.units.pop())
-        if any(unit.text for unit in self.units):
-            text = _text(self.units, self.overlap)
-            tokens = self.count(text)
-            while tokens > self.settings.chunk_token_num and (self.overlap or len(self.units) > 1):
-                # Tokens of the parts do not always add up to those of the whole.
-                if self.overlap:
-                    self.overlap = ""
-                else:
-                    kept.insert(0, self.units.pop())
-                text = _text(self.units, self.overlap)
-                tokens = self.count(text)
+        if any(unit.text.strip() for unit in self.units):
+            text, tokens, raw = self._fitting(kept)
             yield _chunk(self.units, text, tokens, self.path)
-            self.overlap = self._tail(text) if overlap and self.units[-1].kind not in ("table", "code") else ""
+            self.overlap = self._tail(raw) if overlap and self.units[-1].kind not in ("table", "code") else ""
         elif self.units:
             kept = self.units + kept  # a picture without words goes with what follows
         self.units, self.size = [], self.count(self.overlap) if self.overlap else 0
         for unit in kept:
             self._take(unit)
+
+    def _fitting(self, kept: list[Unit]) -> tuple[str, int, str]:
+        """The chunk's text, its tokens, and the same text with the white space around it.
+
+        What does not fit after all goes to ``kept``: the tokens of parts do not always add up to those of the whole.
+        """
+        while True:
+            raw = _text(self.units, self.overlap)
+            text = _shown(raw, self.units)
+            tokens = self.count(text)
+            if tokens <= self.settings.chunk_token_num:
+                return text, tokens, raw
+            if self.overlap:
+                self.overlap = ""
+            elif len(self.units) > 1:
+                kept.insert(0, self.units.pop())
+            else:
+                return raw, self.count(raw), raw  # it was cut to fit as it is
 
     def _take(self, unit: Unit) -> None:
         if unit.heading:
@@ -118,8 +132,13 @@ def _text(parts: Sequence[Unit], overlap: str) -> str:
     pieces = [overlap] if overlap else []
     for unit in parts:
         if unit.text:
-            pieces += [unit.joint if pieces else "", unit.text]
-    return "".join(pieces).strip("\n")
+            pieces += [unit.joint if pieces and not pieces[-1].endswith("\n") else "", unit.text]
+    return "".join(pieces)
+
+
+def _shown(raw: str, parts: Sequence[Unit]) -> str:
+    """Without the white space around it, but for the indent of code."""
+    return raw.strip("\n").rstrip() if parts[0].kind == "code" else raw.strip()
 
 
 def _chunk(parts: Sequence[Unit], text: str, tokens: int, path: Sequence[str]) -> Chunk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -34,7 +34,7 @@ def tail(text: str, tokens: int, count: TokenCount) -> str:
                 break
             taken = piece + taken
         if taken.strip():
-            return taken.strip()
+            return taken.lstrip()
     return ""
 
 
@@ -48,25 +48,41 @@ def _cut(text: str, limit: int, cutters: Sequence[Cutter], count: TokenCount) ->
     if len(found) == 1:
         return _cut(text, limit, cutters[1:], count)
     small = [piece for one in found for piece in _cut(one, limit, cutters[1:], count)]
-    return _merged(small, limit, count)
+    return list(grouped(small, limit, count))
 
 
-def _merged(found: Sequence[tuple[str, int]], limit: int, count: TokenCount) -> list[tuple[str, int]]:
-    """Neighbours together as long as they fit."""
-    groups: list[list[tuple[str, int]]] = []
-    size = limit
-    for piece in found:
-        if not groups or size + piece[1] > limit:
-            groups.append([])
-            size = 0
-        groups[-1].append(piece)
-        size += piece[1]
-    return [group[0] if len(group) == 1 else _joined(group, count) for group in groups]
+def grouped(
+    found: Sequence[tuple[str, int]], limit: int, count: TokenCount, *, joint: str = "", head: str = ""
+) -> Iterator[tuple[str, int]]:
+    """Neighbours together as long as they fit, each group below the same head."""
+    first = 0
+    top = count(head) + 1 if head else 0
+    while first < len(found):
+        last, size = first + 1, top + found[first][1]
+        while last < len(found) and size + found[last][1] + len(joint) <= limit:
+            size += found[last][1] + len(joint)
+            last += 1
+        if last - first == 1 and not head:
+            yield found[first]
+        else:
+            group = [piece for piece, _ in found[first:last]]
+            text, tokens = _fitting(group, limit, count, joint, head)
+            last = first + len(group)
+            yield text, tokens
+        first = last
 
 
-def _joined(group: Sequence[tuple[str, int]], count: TokenCount) -> tuple[str, int]:
-    text = "".join(piece for piece, _ in group)
-    return text, count(text)
+def _fitting(group: list[str], limit: int, count: TokenCount, joint: str, head: str) -> tuple[str, int]:
+    """The text of a group, shortened until it fits: a text may have more tokens than its parts."""
+    while True:
+        text = joint.join([head, *group] if head else group)
+        tokens = count(text)
+        if tokens <= limit or (len(group) == 1 and not head):
+            return text, tokens
+        if len(group) > 1:
+            group.pop()
+        else:
+            head = ""
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gristmill.chunkers.naive.cuts import pieces
+from gristmill.chunkers.naive.cuts import grouped, pieces
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Box, Table
 
@@ -110,25 +110,12 @@ def _of_lines(
     block: Block, lines: Sequence[str], settings: ChunkSettings, count: TokenCount, *, head: Sequence[str] = ()
 ) -> Iterator[Unit]:
     """Lines whole where they fit, in as few units as can be, each below the same head."""
-    top = "\n".join(head)
-    room = settings.chunk_token_num - (count(top) + 1 if top else 0)
-    group: list[str] = []
-    size = 0
-
-    def unit() -> Unit:
-        text = "\n".join([top, *group] if top else group)
-        tokens = count(text)
-        return _unit(block, text, tokens, alone=bool(head) or tokens > settings.chunk_token_num // 4)
-
-    for line in lines:
-        for piece, tokens in pieces(line, room, settings.delimiter, count):
-            if group and size + tokens + 1 > room:
-                yield unit()
-                group, size = [], 0
-            group.append(piece)
-            size += tokens + 1
-    if any(group):
-        yield unit()
+    limit, top = settings.chunk_token_num, "\n".join(head)
+    room = limit - (count(top) + 1 if top else 0)
+    found = [piece for line in lines for piece in pieces(line, room, settings.delimiter, count)]
+    for text, tokens in grouped(found, limit, count, joint="\n", head=top):
+        if text.strip():
+            yield _unit(block, text, tokens, alone=bool(top) or tokens > limit // 4)
 
 
 def _unit(block: Block, text: str, tokens: int, *, alone: bool = False, joint: str = "\n") -> Unit:
