@@ -18,7 +18,7 @@ import anyio
 import anyio.lowlevel
 
 from gristmill.base.errors import ModelUnavailable, SoftTimeLimitExceeded
-from gristmill.engine.context import TaskContext
+from gristmill.engine.context import TaskContext, current
 from gristmill.engine.task import App, TaskOptions
 
 MIB = 1024 * 1024
@@ -44,6 +44,13 @@ def third_time_lucky(ctx: TaskContext) -> int:
     if ctx.attempt < 3:
         raise ModelUnavailable("not yet", retry_after=0.01)
     return ctx.attempt
+
+
+@app.task
+def knows_itself() -> list[str | int]:
+    """Finds its context without being given it."""
+    ctx = current()
+    return [ctx.id, ctx.attempt, ctx.max_attempts]
 
 
 @app.task(bind=True)
