@@ -68,6 +68,8 @@ CALLS: dict[tuple[Role, str], int] = {
     ("runner", "storage.put"): 1,
     ("runner", "storage.rename"): 1,
 }
+# How often these happen depends on how fast the machine is.
+LOOKS: set[tuple[Role, str]] = {("main", "broker.find"), ("main", "catalog.runs"), ("main", "sql.transaction")}
 # Steps on a timer: an ingest as short as this one may end before them.
 SOMETIMES: dict[tuple[Role, str], int] = {
     ("main", "broker.extend"): 2,
