@@ -111,7 +111,7 @@ class Blocks(list[Block]):
         block.text = clean(block.text).strip("\n") if block.kind == "code" else clean(block.text).strip()
         if block.kind in ("title", "heading"):
             block.text = " ".join(block.text.split())
-        size = len(block.text)
+        size = len(block.text) if block.text.strip() else 0
         if block.table is not None:
             size = 0
             for cell in block.table.cells:

@@ -87,6 +87,9 @@ def _rows(source: Source, limits: ParseLimits) -> Iterator[list[str]]:
                 raise too_large(source.name, "cells", f"more than {limits.max_cells}", limits.max_cells, "max_cells")
             yield row
     except csv.Error as exc:
+        if "field larger" in str(exc):
+            found = f"more than {limits.max_text}"
+            raise too_large(source.name, "characters in one cell", found, limits.max_text, "max_text") from exc
         raise DamagedDocument(
             f"{source.name} is not a CSV file that can be read: {exc} (line {reader.line_num})."
         ) from exc

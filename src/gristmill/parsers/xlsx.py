@@ -15,7 +15,7 @@ import python_calamine as calamine
 from openpyxl.utils.exceptions import InvalidFileException
 
 from gristmill.base.errors import DamagedDocument, EncryptedDocument
-from gristmill.parsers.bounds import Blocks, open_zip, too_large
+from gristmill.parsers.bounds import Blocks, check_size, open_zip, too_large
 from gristmill.ports.document import Block, Cell, Page, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
 
@@ -76,6 +76,7 @@ class _Workbook:
 
     def __enter__(self) -> _Workbook:
         data = self._source.data
+        check_size(self._source, self._limits)
         try:
             extent = _extent(open_zip(self._source, self._limits)) if data.startswith(b"PK") else _Extent()
             self._point = extent.point

@@ -105,8 +105,8 @@ class Page(msgspec.Struct):
     """A page, slide or sheet. Sizes in points; ``source`` says where its text came from."""
 
     number: int
-    width: float = 0
-    height: float = 0
+    width: float = 0.0
+    height: float = 0.0
     rotation: int = 0
     label: str = ""
     source: Literal["text", "ocr", "mixed", "none"] = "text"

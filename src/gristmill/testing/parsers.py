@@ -1,0 +1,145 @@
+"""The contract of parsers: subclass it in a test module, give it a ``parser`` and a valid ``sample``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from gristmill.base.errors import DocumentError, DocumentTooLarge, EmptyDocument
+from gristmill.ports.document import ParsedDocument, Range, decode_parsed, encode_parsed
+from gristmill.ports.parser import ParseLimits, Parser, Source
+
+LIMITS = ParseLimits()
+_CUTS = 24
+_MUTATIONS = 40
+
+
+class ParserContract:
+    """What every parser guarantees. A sample has text, and three units or more where the parser counts any."""
+
+    @pytest.fixture
+    def parser(self) -> Parser:
+        raise NotImplementedError("override this fixture: it gives the parser under test")
+
+    @pytest.fixture
+    def sample(self) -> Source:
+        raise NotImplementedError("override this fixture: it gives a valid document")
+
+    def test_it_says_who_it_is(self, parser: Parser) -> None:
+        assert parser.name
+        assert parser.version > 0
+        assert parser.unit in ("", "page", "row")
+
+    def test_a_valid_document_has_text_and_says_who_read_it(self, parser: Parser, sample: Source) -> None:
+        document = parser.parse(sample, LIMITS)
+        assert has_text(document)
+        assert document.name == sample.name
+        assert document.parser == f"{parser.name}/{parser.version}"
+
+    def test_the_same_bytes_give_the_same_document(self, parser: Parser, sample: Source) -> None:
+        assert encode_parsed(parser.parse(sample, LIMITS)) == encode_parsed(parser.parse(sample, LIMITS))
+
+    def test_what_it_makes_can_be_stored(self, parser: Parser, sample: Source) -> None:
+        document = parser.parse(sample, LIMITS)
+        assert encode_parsed(decode_parsed(encode_parsed(document))) == encode_parsed(document)
+
+    def test_cells_lie_inside_of_their_tables_and_pages_inside_of_the_document(
+        self, parser: Parser, sample: Source
+    ) -> None:
+        document = parser.parse(sample, LIMITS)
+        numbers = [page.number for page in document.pages]
+        assert numbers == sorted(set(numbers))
+        for block in document.blocks:
+            assert not block.page or block.page in numbers
+            assert {box.page for box in block.boxes} <= set(numbers)
+            for cell in block.table.cells if block.table else ():
+                assert 0 <= cell.row <= cell.row + cell.rowspan - 1 < block.table.rows  # type: ignore[union-attr]
+                assert 0 <= cell.col <= cell.col + cell.colspan - 1 < block.table.cols  # type: ignore[union-attr]
+
+    def test_headings_are_single_lines(self, parser: Parser, sample: Source) -> None:
+        headings = [block for block in parser.parse(sample, LIMITS).blocks if block.kind in ("title", "heading")]
+        assert all(block.text and "\n" not in block.text for block in headings)
+
+    @pytest.mark.parametrize("size", [1, 2, 1000])
+    def test_its_parts_together_say_what_the_whole_says(self, parser: Parser, sample: Source, size: int) -> None:
+        count = parser.count(sample, LIMITS)
+        if not parser.unit:
+            assert count == 1
+            return
+        assert count >= 3
+        whole = list(lines_of(parser.parse(sample, LIMITS)))
+        parts = [Range(first, min(first + size, count)) for first in range(0, count, size)]
+        together = [line for part in parts for line in lines_of(parser.parse(sample, LIMITS, part), part.first)]
+        assert together == whole
+
+    @pytest.mark.parametrize(
+        "data", [b"", b" ", b"\n\t \r\n", b"\xef\xbb\xbf"], ids=["none", "blank", "blanks", "mark"]
+    )
+    def test_nothing_is_no_document(self, parser: Parser, sample: Source, data: bytes) -> None:
+        source = Source(sample.name, data)
+        with pytest.raises(DocumentError) as caught:
+            parser.parse(source, LIMITS)
+        assert sample.name in str(caught.value)
+        if not data:
+            assert isinstance(caught.value, EmptyDocument)
+
+    def test_cut_off_anywhere_it_is_read_or_named_as_damaged(self, parser: Parser, sample: Source) -> None:
+        size = len(sample.data)
+        for cut in {1, 2, 8, size - 1, *(size * n // _CUTS for n in range(1, _CUTS))}:
+            check(parser, Source(sample.name, sample.data[:cut]))
+
+    @pytest.mark.parametrize("seed", range(2))
+    def test_damaged_anywhere_it_is_read_or_named_as_damaged(self, parser: Parser, sample: Source, seed: int) -> None:
+        dice = random.Random(seed)  # noqa: S311 - not a secret
+        for _ in range(_MUTATIONS):
+            data = bytearray(sample.data)
+            for _ in range(dice.randint(1, 12)):
+                data[dice.randrange(len(data))] = dice.randrange(256)
+            check(parser, Source(sample.name, bytes(data)))
+
+    def test_random_bytes_are_read_or_named_as_damaged(self, parser: Parser, sample: Source) -> None:
+        for seed in range(_MUTATIONS // 2):
+            check(parser, Source(sample.name, random.Random(seed).randbytes(2_000)))  # noqa: S311
+            check(parser, Source(sample.name, sample.data[:64] + random.Random(seed).randbytes(2_000)))  # noqa: S311
+
+    @pytest.mark.parametrize("limit", ["max_bytes", "max_text", "max_blocks"])
+    def test_over_a_limit_it_says_which(self, parser: Parser, sample: Source, limit: str) -> None:
+        with pytest.raises(DocumentTooLarge) as caught:
+            parser.parse(sample, msgspec.structs.replace(LIMITS, **{limit: 0}))
+        assert sample.name in str(caught.value)
+        assert limit in str(caught.value)
+
+
+def check(parser: Parser, source: Source) -> ParsedDocument | DocumentError:
+    """Whatever the bytes are: a document with text, or an error that names the document."""
+    try:
+        parser.count(source, LIMITS)
+        document = parser.parse(source, LIMITS)
+    except DocumentError as exc:
+        assert source.name in str(exc), f"the error does not name the document: {exc}"
+        return exc
+    assert has_text(document), "a document without text is no success"
+    return document
+
+
+def has_text(document: ParsedDocument) -> bool:
+    """Whether there is anything to search for in it."""
+    return any(True for _ in lines_of(document)) or any(map(has_text, document.children))
+
+
+def lines_of(document: ParsedDocument, first: int = 0) -> Iterator[str]:
+    """The texts and the rows of a document; of a part that begins further on, without the header that it repeats."""
+    for block in document.blocks:
+        if block.table is None:
+            if block.text.strip():
+                yield block.text
+            continue
+        rows: list[list[str]] = [[] for _ in range(block.table.rows)]
+        for cell in block.table.cells:
+            rows[cell.row].append(cell.text)
+        for number, row in enumerate(rows):
+            if any(row) and not (first and number < block.table.header_rows):
+                yield " | ".join(row)

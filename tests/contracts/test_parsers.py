@@ -1,0 +1,44 @@
+"""The parser contract over every registered parser."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from samples import SAMPLES
+
+from gristmill.parsers import PARSERS, SPLIT
+from gristmill.parsers.detect import detect
+from gristmill.ports.parser import Parser, Source
+from gristmill.testing.parsers import ParserContract
+
+EVERY = [(parser, name) for parser, files in SAMPLES.items() for name in files]
+
+
+class TestParsers(ParserContract):
+    @pytest.fixture(params=EVERY, ids=[file for _, file in EVERY])
+    def case(self, request: pytest.FixtureRequest) -> tuple[str, str]:
+        name, file = request.param
+        return name, file
+
+    @pytest.fixture
+    def parser(self, case: tuple[str, str]) -> Parser:
+        return PARSERS.load(case[0])()
+
+    @pytest.fixture
+    def sample(self, case: tuple[str, str]) -> Source:
+        name, file = case
+        return Source(file, SAMPLES[name][file]())
+
+
+def test_every_parser_has_a_sample() -> None:
+    assert set(SAMPLES) == set(PARSERS.builtin)
+
+
+def test_which_parsers_read_in_parts_is_known_without_importing_them() -> None:
+    assert {name for name in PARSERS.builtin if PARSERS.load(name).unit} == SPLIT
+
+
+@pytest.mark.parametrize(("name", "file"), EVERY, ids=[file for _, file in EVERY])
+def test_every_sample_is_detected(name: str, file: str) -> None:
+    assert detect(file, io.BytesIO(SAMPLES[name][file]())) == name
