@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 import pytest
-from samples import SAMPLES
 
 from gristmill.parsers import PARSERS, SPLIT
 from gristmill.parsers.detect import detect
 from gristmill.ports.parser import Parser, Source
 from gristmill.testing.parsers import ParserContract
+from samples import SAMPLES
 
 EVERY = [(parser, name) for parser, files in SAMPLES.items() for name in files]
 

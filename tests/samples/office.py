@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+from typing import Any
 
 import docx
 import openpyxl
@@ -65,7 +66,7 @@ def talk_pptx() -> bytes:
 
 def book_xlsx() -> bytes:
     book = openpyxl.Workbook()
-    sheet = book.active
+    sheet: Any = book.active
     sheet.title = "Orders"
     sheet.append(["order", "amount", "date", "paid"])
     for n in range(1, 8):

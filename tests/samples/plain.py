@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from email.message import EmailMessage
 
-LAW = "第一章 总则\n\n第一条 为了保护个人信息权益，规范个人信息处理活动，根据宪法，制定本法。\n\n第二章 规则\n\n第五条 处理个人信息应当遵循合法原则。\n"
+LAW = (
+    "第一章 总则\n\n第一条 为了保护个人信息权益，规范个人信息处理活动，根据宪法，制定本法。\n\n"
+    "第二章 规则\n\n第五条 处理个人信息应当遵循合法原则。\n"
+)
 
 
 def notes_txt() -> bytes:
@@ -20,7 +23,10 @@ def law_gbk() -> bytes:
 
 
 def code_py() -> bytes:
-    return b'"""A module."""\n\nimport os\n\n\ndef first() -> int:\n    return 1\n\n\nclass Second:\n    x = 2\n\n    def third(self) -> None: ...\n'
+    return (
+        b'"""A module."""\n\nimport os\n\n\ndef first() -> int:\n    return 1\n\n\n'
+        b"class Second:\n    x = 2\n\n    def third(self) -> None: ...\n"
+    )
 
 
 def guide_md() -> bytes:

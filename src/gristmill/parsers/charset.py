@@ -15,12 +15,14 @@ _BOMS = (  # the longer ones first: the mark of UTF-32 begins with that of UTF-1
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE = 64 * 1024
+_MOST_ACCENTED = 0.4  # the share of letters outside of ASCII in a Latin script, generously
 _STRAY = 0.02  # UTF-8 with at most this share of wrong bytes is UTF-8 that was damaged, not something else
 _ALIASES = {"gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "936": "gb18030", "ks_c_5601-1987": "cp949",
             "euc-kr": "cp949", "shift_jis": "cp932", "x-sjis": "cp932", "iso-8859-1": "cp1252", "us-ascii": "utf-8",
             "ascii": "utf-8", "big5": "big5hkscs", "unicode": "utf-16"}  # fmt: skip
 _ODD = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f\ufffd\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff]")
 _CJK = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
+_HALVES = re.compile(rb"[\x00-\x06]")  # of characters of two bytes in the scripts of Europe
 _ISO_2022_JP = (b"\x1b$B", b"\x1b$@", b"\x1b(J")
 _LATIN = frozenset("äöüßÄÖÜéèêëàâçîïôùûœæÉÈÀÇñáíóúÁÍÓÚÑ¿¡øåØÅãõ‘’“”„–—…•€£§©®°±·«»½ \xa0ìòýþð")
 _ONE_BYTE = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874",
@@ -33,7 +35,15 @@ _FREQUENT = {
     "euc_jp": "のにはをたがでてとしれさあいうるもなかくこすりらだまんきよつえせちそけわろやめっアイウエオカキクケコサシスセソタチツテトナニヌノハヒフヘホマミムメモヤユヨラリルレロワンー、。「」日本人年月会",
     "cp949": "이다의는에을를가고하은로지한도서기사어인나자리시대으전있스그정해일만라부과제아여수거들니것보공게적개상",
 }
+_CYRILLIC, _GREEK = frozenset("оеаинтсрвлкмдпуяыьгзбчійё"), frozenset("αοιετσνηυρπκμλωςήάίόέύώγδθ")
+_SCRIPTS = {
+    "cp1251": _CYRILLIC, "koi8_r": _CYRILLIC, "cp866": _CYRILLIC, "iso8859_5": _CYRILLIC, "cp1253": _GREEK,
+    "iso8859_7": _GREEK, "cp1255": frozenset("יוהלארתבמשנדעפחקכםטןגצ"),
+    "cp1256": frozenset("االيمنرتوبةعدسهكحفقجأىشخصطذ"), "cp874": frozenset("านรกอยเงลมดทวคตสแบจป่้ิีัะุูข็"),
+}  # fmt: skip
+_FEWEST_LETTERS = 5
 _FREQUENT_SETS = {name: frozenset(characters) for name, characters in _FREQUENT.items()}
+_FREQUENT_SETS |= dict.fromkeys(("utf-16-le", "utf-16-be"), frozenset().union(*_FREQUENT_SETS.values()))
 
 
 def decode(data: bytes, *, declared: str = "") -> tuple[str, str]:
@@ -72,6 +82,8 @@ def _wide(data: bytes) -> str:
     sample = data[:_SAMPLE]
     if b"\0" not in sample:
         return ""
+    if sample.isascii() and len(_HALVES.findall(sample)) < 0.4 * len(sample):
+        return ""  # plain text with some NUL bytes in it
     for name, width in (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2)):
         if len(data) % width:
             continue
@@ -137,19 +149,24 @@ def _east_asian(sample: bytes) -> str:
 def _western(sample: bytes) -> str:
     """What is left: an encoding of one byte a character, cp1252 where nothing speaks for another."""
     high = [char for char in sample.decode("cp1252", "replace") if char > "\u007f"]
+    letters = sum(bytes((code,)).isalpha() for code in sample) + len(high)
+    if len(high) >= _FEWEST_LETTERS and len(high) > _MOST_ACCENTED * letters:
+        name = max(_SCRIPTS, key=lambda one: _frequent(sample, one))
+        if _frequent(sample, name) > 0.5:
+            return name
     if sum(char in _LATIN for char in high) > 0.9 * len(high):
         return "cp1252"
-    cyrillic = max(("cp1251", "koi8_r", "cp866"), key=lambda name: _cyrillic(sample, name))
-    if _cyrillic(sample, cyrillic) > 0.5:
-        return cyrillic
     found = from_bytes(sample, cp_isolation=_ONE_BYTE).best()
     return found.encoding if found is not None else "cp1252"
 
 
-def _cyrillic(sample: bytes, name: str) -> float:
-    """How far this codec makes Cyrillic words of the bytes: its small letters among all that is not ASCII."""
+def _frequent(sample: bytes, name: str) -> float:
+    """The share of the commonest letters of this codec's script among all that is not ASCII, small letters preferred."""
     high = [char for char in sample.decode(name, "replace") if char > "\u007f"]
-    return sum("\u0430" <= char <= "\u044f" for char in high) / len(high) if high else 0.0
+    common = _SCRIPTS[name]
+    return sum((char in common) + 0.9 * (char not in common and char.lower() in common) for char in high) / max(
+        1, len(high)
+    )
 
 
 def _mend(data: bytes) -> str | None:

@@ -26,7 +26,7 @@ class CsvParser(Parser):
     """One table. The delimiter is found by trying; the first row is a header when it looks like one."""
 
     name: ClassVar[str] = "csv"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[Unit] = "row"
 
     def count(self, source: Source, limits: ParseLimits) -> int:

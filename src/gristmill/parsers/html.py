@@ -213,8 +213,8 @@ def _table(node: Any) -> Block:
             column += wide
     width = max((cell.col + cell.colspan for cell in cells), default=0)
     caption = node.css_first("caption")
-    first = [cell for cell in cells if cell.row == 0]
-    heads = 1 if first and all(cell.header for cell in first) else 0
+    bodies = [cell.row for cell in cells if not cell.header]
+    heads = min(bodies, default=min(1, len(rows)))  # rows of nothing but names; of a table of names the first
     title = _squeezed(caption.text()) if caption is not None and _owner(caption) == node.mem_id else ""
     table = Table(len(rows), width, cells, heads, title)
     if cells:

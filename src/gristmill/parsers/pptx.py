@@ -39,7 +39,7 @@ class PptxParser(Parser):
     """Titles, text by paragraph, tables with spans, charts' words, groups, notes, pictures, each with its place."""
 
     name: ClassVar[str] = "pptx"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         open_zip(source, limits).close()

@@ -35,7 +35,7 @@ class TextParser(Parser):
     """Paragraphs, parted by empty lines; numbered lines as headings; source code as code, parted at top-level definitions."""
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)

@@ -6,6 +6,7 @@ import datetime
 import io
 import re
 import zipfile
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
@@ -39,7 +40,7 @@ class XlsxParser(Parser):
     """A table for each sheet (for each sheet that a part touches), merged cells with their spans."""
 
     name: ClassVar[str] = "xlsx"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[Unit] = "row"
 
     def count(self, source: Source, limits: ParseLimits) -> int:
@@ -172,7 +173,8 @@ def _block(rows: list[tuple[int, list[str]]], wanted: range, *, sheet: str, page
         for column, value in enumerate(values):
             if value:
                 high, wide = spans.get((row, column), (1, 1))
-                cells.append(Cell(value, number, column, min(high, len(taken) - number), wide, header=number < heads))
+                covered = bisect_left(taken, row + high, lo=number, key=lambda one: one[0]) - number
+                cells.append(Cell(value, number, column, max(1, covered), wide, header=number < heads))
     width = max((cell.col + cell.colspan for cell in cells), default=0)
     return Block("table", "", page=page, table=Table(len(taken), width, cells, heads, sheet), attrs={"sheet": sheet})
 

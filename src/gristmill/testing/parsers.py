@@ -115,14 +115,20 @@ class ParserContract:
 
 def check(parser: Parser, source: Source) -> ParsedDocument | DocumentError:
     """Whatever the bytes are: a document with text, or an error that names the document."""
+    outcome = _outcome(parser, source)
+    if isinstance(outcome, DocumentError):
+        assert source.name in str(outcome), f"the error does not name the document: {outcome}"
+    else:
+        assert has_text(outcome), "a document without text is no success"
+    return outcome
+
+
+def _outcome(parser: Parser, source: Source) -> ParsedDocument | DocumentError:
     try:
         parser.count(source, LIMITS)
-        document = parser.parse(source, LIMITS)
+        return parser.parse(source, LIMITS)
     except DocumentError as exc:
-        assert source.name in str(exc), f"the error does not name the document: {exc}"
         return exc
-    assert has_text(document), "a document without text is no success"
-    return document
 
 
 def has_text(document: ParsedDocument) -> bool:

@@ -1,0 +1,285 @@
+"""Text, Markdown, HTML, CSV, JSON and mail: what a reader of these would expect."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+
+import pytest
+
+from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument
+from gristmill.parsers import PARSERS
+from gristmill.ports.document import ParsedDocument, Range
+from gristmill.ports.parser import ParseLimits, Source
+
+LONG = ("words " * 300).strip()
+Shape = tuple[str, int, str]
+
+
+def parse(name: str, data: bytes | str, file: str = "", **limits: int) -> ParsedDocument:
+    raw = data.encode() if isinstance(data, str) else data
+    return PARSERS.load(name)().parse(Source(file or f"file.{name}", raw), ParseLimits(**limits))
+
+
+def shapes(name: str, data: bytes | str) -> list[Shape]:
+    return [(block.kind, block.level, block.text) for block in parse(name, data).blocks]
+
+
+def rows(name: str, data: bytes | str, file: str = "") -> list[list[str]]:
+    return [row for block in parse(name, data, file).blocks if block.table for row in block.table.grid()]
+
+
+def test_text_is_paragraphs_and_numbered_headings() -> None:
+    text = (
+        "Chapter 1\nFirst line\nsecond line\n\n第二章 规则\n\n1.2 Renewal\nA sentence that begins with 1.2 ends so.\n"
+    )
+    assert shapes("text", text) == [
+        ("heading", 1, "Chapter 1"), ("text", 0, "First line\nsecond line"), ("heading", 2, "第二章 规则"),
+        ("heading", 2, "1.2 Renewal"), ("text", 0, "A sentence that begins with 1.2 ends so."),
+    ]  # fmt: skip
+
+
+def test_source_code_is_cut_at_definitions_with_its_indents_kept() -> None:
+    code = "import os\n\n# why\ndef a():\n    x = 1\n\n    return x\n\n\nclass B:\n    pass\n"
+    document = parse("text", code, "a.py")
+    assert [block.text for block in document.blocks] == [
+        "import os",
+        "# why\ndef a():\n    x = 1\n\n    return x",
+        "class B:\n    pass",
+    ]
+    assert {block.attrs["language"] for block in document.blocks} == {"python"}
+
+
+def test_control_characters_become_blanks() -> None:
+    assert shapes("text", b"before\0after\x1b[0m\r\nnext") == [("text", 0, "before after [0m\nnext")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Title\n=====\nwords", [("heading", 1, "Title"), ("text", 0, "words")]),
+        ("## A `b` [c](d) **e** ##", [("heading", 2, "A b c e")]),
+        ("1. one\n   - two\n\n     more", [("list_item", 1, "one"), ("list_item", 2, "two"), ("list_item", 2, "more")]),
+        ("```py\n# no heading\n```", [("code", 0, "# no heading")]),
+        ("~~gone~~ &amp; \\*kept\\*", [("text", 0, "gone & *kept*")]),
+        ("> quoted\n> > deeper", [("quote", 0, "quoted"), ("quote", 0, "deeper")]),
+        ("---\ntitle: T\n---\nwords", [("record", 0, "title: T"), ("text", 0, "words")]),
+        ("![the picture](a.png)", [("text", 0, "the picture")]),
+        ("<!-- no words -->\n\nwords", [("text", 0, "words")]),
+        ("<div>\n\n## In a div\n\n</div>", [("heading", 2, "In a div")]),
+        ("<details><summary>S</summary>body</details>", [("text", 0, "S"), ("text", 0, "body")]),
+        (">" * 20_000 + " deep words", [("text", 0, "deep words")]),
+    ],
+)
+def test_markdown_is_read_as_commonmark(text: str, expected: list[Shape]) -> None:
+    assert shapes("markdown", text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| a | b |\n|---|---|\n| 1 | x \\| y |",
+        "<table><tr><td>a</td><td>b</td></tr><tr><td>1</td><td>x | y</td></tr></table>",
+        "<table>\n<tr><td>a</td><td>b</td></tr>\n\n<tr><td>1</td><td>x | y</td></tr>\n\n</table>\n# After",
+    ],
+    ids=["pipes", "html", "html with empty lines"],
+)
+def test_markdown_tables_have_their_rows(text: str) -> None:
+    assert rows("markdown", text) == [["a", "b"], ["1", "x | y"]]
+    assert "</" not in "".join(block.text for block in parse("markdown", text).blocks)
+
+
+def test_a_heading_right_below_an_html_table_is_a_heading() -> None:
+    assert shapes("markdown", "<table><tr><td>a</td><td>b</td></tr></table>\n## After")[-1] == ("heading", 2, "After")
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<h1>A<br>b</h1>", [("heading", 1, "A b")]),
+        ("<p>a<b>b</b> <i>c</i>&nbsp;&amp;</p>", [("text", 0, "ab c\xa0&")]),
+        ("<ul><li>a<ul><li>b</ul><li><p>c</ul>", [("list_item", 1, "a"), ("list_item", 2, "b"), ("list_item", 1, "c")]),
+        ("<dl><dt>a<dd>b</dl>", [("text", 0, "a"), ("text", 0, "b")]),
+        ("<pre> x\n  y</pre>", [("code", 0, " x\n  y")]),
+        ("<body><script>x</script><style>y</style><noscript>z</noscript><p>a", [("text", 0, "a")]),
+        ("<p>a<table><tr><td>b<td>c</table>d", [("text", 0, "a"), ("table", 0, ""), ("text", 0, "d")]),
+        ("<figure><img alt='a'><figcaption>b</figcaption></figure>", [("text", 0, "a"), ("caption", 0, "b")]),
+        ("<table><tr><td><h2>Menu</h2></td></tr></table>", [("heading", 2, "Menu")]),
+        (
+            "<table><tr><td>" + "long " * 300 + "</td><td>side</td></tr></table>",
+            [("text", 0, ("long " * 300).strip()), ("text", 0, "side")],
+        ),
+    ],
+)
+def test_html_is_read_as_it_is_shown(html: str, expected: list[Shape]) -> None:
+    assert shapes("html", html) == expected
+
+
+def test_html_tables_are_rows_with_or_without_names_for_their_columns() -> None:
+    plain = "<table><tr><td>a<td>b<tr><td>1<td>2</table>"
+    assert rows("html", plain) == [["a", "b"], ["1", "2"]]
+    spans = "<table><tr><th rowspan=2>a<th colspan=2>b<tr><th>c<th>d<tr><td>1<td>2<td>3</table>"
+    assert rows("html", spans) == [["a", "b", ""], ["", "c", "d"], ["1", "2", "3"]]
+    (block,) = parse("html", spans).blocks
+    assert block.table is not None
+    assert block.table.header_rows == 2
+
+
+def test_html_tables_with_long_cells_or_headings_in_them_are_still_tables() -> None:
+    assert len(rows("html", f"<table>{f'<tr><td>a<td>{LONG}' * 3}</table>")) == 3
+    assert rows("html", "<table><tr><td><h3>A</h3><td>B<tr><td>1<td>2</table>") == [["A", "B"], ["1", "2"]]
+    nested = "<table><tr><td>a<td>b<tr><td><table><tr><td>x<td>y</table><td>2</table>"
+    assert rows("html", nested) == [["a", "b"], ["", "2"], ["x", "y"]]
+
+
+def test_html_says_its_encoding_even_behind_a_long_script() -> None:
+    html = f"<script>{'x' * 9_000}</script><meta charset=windows-1251><p>Привет".encode("cp1251")
+    assert shapes("html", b"<html><head>" + html) == [("text", 0, "Привет")]
+
+
+def test_html_nested_without_end_is_refused_before_it_is_built() -> None:
+    with pytest.raises(DocumentTooLarge, match="max_depth"):
+        parse("html", "<div>" * 5_000 + "deep")
+    assert shapes("html", "<p>x" * 5_000)[-1] == ("text", 0, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a,b\n1,2\n", [["a", "b"], ["1", "2"]]),
+        ('a;b\n"x; y\nz";2,5\n', [["a", "b"], ["x; y\nz", "2,5"]]),
+        ("a\tb\n1, 2\t3\n", [["a", "b"], ["1, 2", "3"]]),
+        ("a|b\n1|2\n", [["a", "b"], ["1", "2"]]),
+        ("a,b,c\n1\n\n1,2,3,4\n", [["a", "b", "c", ""], ["1", "", "", ""], ["1", "2", "3", "4"]]),
+        ("0070,1.10,=1+1,2026-01-05\n", [["0070", "1.10", "=1+1", "2026-01-05"]]),
+        ("only\none\ncolumn\n", [["only"], ["one"], ["column"]]),
+    ],
+)
+def test_csv_values_stay_as_they_are_whatever_parts_them(text: str, expected: list[list[str]]) -> None:
+    assert rows("csv", text) == expected
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "gb18030"])
+def test_csv_is_read_in_any_encoding(codec: str) -> None:
+    assert rows("csv", "名称,数量\n苹果和梨子,1\n".encode(codec)) == [["名称", "数量"], ["苹果和梨子", "1"]]
+
+
+def test_a_part_of_a_csv_repeats_the_header() -> None:
+    data = ("name,amount\n" + "".join(f"row {n},{n}\n" for n in range(1, 10))).encode()
+    parser = PARSERS.load("csv")()
+    source = Source("a.csv", data)
+    assert parser.count(source, ParseLimits()) == 10
+    (block,) = parser.parse(source, ParseLimits(), Range(4, 6)).blocks
+    assert block.table is not None
+    assert block.table.grid() == [["name", "amount"], ["row 4", "4"], ["row 5", "5"]]
+
+
+def test_json_values_stay_as_they_are_written() -> None:
+    text = '{"id": 9007199254740993, "v": 1.10, "ok": true, "none": null, "tags": ["a", "b"], "in": [{"x": "中"}]}'
+    assert shapes("json", text) == [
+        ("record", 0, "id: 9007199254740993\nv: 1.10\nok: true\nnone: null\ntags: a, b\nin[0].x: 中")
+    ]
+
+
+def test_json_lines_are_records_and_a_broken_one_costs_itself_only() -> None:
+    document = parse("json", '{"a": 1}\n{"a":\n\n{"a": 3}\n')
+    assert [block.text for block in document.blocks] == ["a: 1", "a: 3"]
+    assert document.warnings == ["line 2 is not JSON and was left out: Expecting value"]
+
+
+@pytest.mark.parametrize("text", ["{", "words", '{"a": 1', "[1, 2", "[" * 100_000 + "]" * 100_000, '{"a": 1}}}'])
+def test_what_is_not_json_is_damaged(text: str) -> None:
+    with pytest.raises(DamagedDocument, match=r"file\.json"):
+        parse("json", text)
+
+
+def test_json_without_a_value_is_empty() -> None:
+    with pytest.raises(EmptyDocument):
+        parse("json", "{}")
+
+
+def mail(*parts: tuple[str, bytes]) -> bytes:
+    head = (
+        b"From: a@example.org\r\nSubject: S\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n"
+    )
+    return (
+        head + b"".join(f"--B\r\n{headers}\r\n\r\n".encode() + data + b"\r\n" for headers, data in parts) + b"--B--\r\n"
+    )
+
+
+def bodies(data: bytes) -> list[str]:
+    return [block.text for block in parse("email", data).blocks if block.kind != "mail_header"]
+
+
+def test_every_text_part_of_a_mail_is_read_in_order() -> None:
+    data = mail(
+        (
+            "Content-Type: text/html; charset=gb2312\r\nContent-Transfer-Encoding: quoted-printable",
+            b"<p>=B1=A8=B8=E6</p>",
+        ),
+        ("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64", b"c2Vjb25k"),
+    )
+    assert bodies(data) == ["报告", "second"]
+
+
+@pytest.mark.parametrize(
+    ("plain", "html", "expected"),
+    [
+        ("Hello Bob", "<p>Hello <b>Bob</b></p>", ["Hello Bob"]),
+        ("See HTML.", f"<p>{'words ' * 40}</p>", [("words " * 40).strip()]),
+        ("", "<p>only here</p>", ["only here"]),
+    ],
+)
+def test_of_two_versions_of_a_message_the_one_that_says_something_is_read(
+    plain: str, html: str, expected: list[str]
+) -> None:
+    message = EmailMessage()
+    message.set_content(plain)
+    message.add_alternative(html, subtype="html")
+    assert bodies(bytes(message)) == expected
+
+
+def test_headers_are_decoded_and_shown() -> None:
+    data = b"From: =?utf-8?q?=C3=84nne?= <a@b.c>\r\nSubject: =?GB2312?B?vL62yLGouOY=?=\r\nDate: nonsense\r\n\r\nbody"
+    headers = [block.text for block in parse("email", data).blocks if block.kind == "mail_header"]
+    assert headers[:2] == ["Subject: 季度报告", "From: Änne <a@b.c>"]
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_a_mail_stored_by_an_editor_in_another_encoding_is_a_mail(codec: str) -> None:
+    assert shapes("email", "Subject: Grüße\r\nFrom: a@b.c\r\n\r\nWörter".encode(codec))[0] == (
+        "mail_header",
+        0,
+        "Subject: Grüße",
+    )
+
+
+def test_attachments_are_documents_of_their_own_and_bad_ones_a_warning() -> None:
+    data = mail(
+        ("Content-Type: text/plain", b"body"),
+        ('Content-Type: text/csv\r\nContent-Disposition: attachment; filename="../../t.csv"', b"a,b\r\n1,2"),
+        ('Content-Type: image/png; name="p.png"', b"\x89PNG\r\n\x1a\n"),
+        ("Content-Type: message/rfc822", b"Subject: Older\r\n\r\nolder words"),
+    )
+    document = parse("email", data)
+    assert [(child.name, child.format) for child in document.children] == [("../../t.csv", "csv"), ("Older", "email")]
+    assert len(document.warnings) == 1
+    assert "p.png" in document.warnings[0]
+
+
+def test_messages_attached_to_messages_are_read_two_levels_deep() -> None:
+    message = EmailMessage()
+    message.set_content("level 0")
+    for level in range(1, 6):
+        outer = EmailMessage()
+        outer.set_content(f"level {level}")
+        outer.add_attachment(message)
+        message = outer
+    document = parse("email", bytes(message))
+    seen = []
+    while True:
+        seen.append(document.blocks[-1].text)
+        if not document.children:
+            break
+        (document,) = document.children
+    assert seen == ["level 5", "level 4", "level 3"]
+    assert "too deep" in document.warnings[0]
