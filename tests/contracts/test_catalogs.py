@@ -18,7 +18,9 @@ from alembic.migration import MigrationContext
 from gristmill.base import sqlite
 from gristmill.base.errors import Conflict, SettingsError, StoreUnavailable
 from gristmill.catalogs import CATALOGS
+from gristmill.catalogs.sql.dialect import dialect_for
 from gristmill.catalogs.sql.schema import HEAD, metadata
+from gristmill.catalogs.sql.upgrade import upgrade
 from gristmill.ports.catalog import Catalog, GenState, RunState
 from gristmill.testing.catalogs import PASSING, CatalogContract, a_dataset, brought_to
 from gristmill.testing.clock import FakeClock
@@ -65,9 +67,11 @@ def test_every_registered_catalog_is_held_to_the_contract() -> None:
 # -- migrations
 
 
-def test_migrating_an_empty_database_gives_the_tables_of_the_schema(path: Path) -> None:
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
+def test_migrating_an_empty_database_gives_the_tables_of_the_schema(tmp_path: Path) -> None:
+    engine = dialect_for(f"sqlite:///{tmp_path / 'catalog.db'}").engine(writes=True)
+    with engine.begin() as connection:
+        upgrade(connection)
+    with engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert context.get_current_revision() == HEAD
         assert compare_metadata(context, metadata) == []
@@ -76,6 +80,19 @@ def test_migrating_an_empty_database_gives_the_tables_of_the_schema(path: Path) 
             checks = {one["name"] for one in inspector.get_check_constraints(table.name)}
             assert checks == {c.name for c in table.constraints if isinstance(c, sa.CheckConstraint)}
     engine.dispose()
+
+
+def test_a_catalog_of_the_first_release_is_brought_to_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    engine = dialect_for(f"sqlite:///{path}").engine(writes=True)
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+        connection.exec_driver_sql("INSERT INTO dataset VALUES ('i', 't', 'demo', 'e', 4, '{}', 0)")
+    engine.dispose()
+    catalog = opened(path)
+    brought_to(catalog, catalog.dataset("t", "demo"), RunState.DONE)
+    assert catalog.released() == []
+    catalog.close()
 
 
 OPENING = """
@@ -192,6 +209,17 @@ def test_the_database_itself_knows_no_other_states(path: Path, table: str) -> No
     with pytest.raises(sqlite.driver().IntegrityError, match="CHECK"):
         connection.execute(f"INSERT INTO {table} VALUES ({rows[table]})")
     connection.close()
+
+
+def test_a_run_that_is_not_what_its_document_wants_cannot_commit(catalog: Catalog, path: Path) -> None:
+    """A submit ends the run before it; this holds even where that did not happen."""
+    made = brought_to(catalog, a_dataset(catalog), RunState.RUNNING)
+    catalog.finish_part(made.run.id, 0, chunks=2, tokens=2, pages=1)
+    planted(path, "UPDATE document SET want = want + 1")
+    assert not catalog.writable(made.run.gen)
+    assert not catalog.commit(made.run.id, chunks=2)
+    assert catalog.run(made.run.id).state is RunState.CANCELLED
+    assert catalog.generations(made.run.dataset_id) == {made.run.gen: GenState.DEAD}
 
 
 def test_a_refused_step_is_a_conflict_with_the_reason(catalog: Catalog, path: Path) -> None:

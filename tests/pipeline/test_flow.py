@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 
 import docx
 import pytest
 
 from gristmill.base.errors import ModelRefused, ModelUnavailable
+from gristmill.docstores.sqlite import SqliteDocStore
 from gristmill.engine.state import TaskState
 from gristmill.pipeline import stages
 from gristmill.pipeline.plan import part_message
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.pipeline.stages import blob_key
 from gristmill.ports.catalog import GenState, RunState
-from gristmill.ports.docstore import Filter
+from gristmill.ports.docstore import Filter, Record, Space
 from gristmill.ports.document import Range
 from gristmill.search.tokens import tokenize
 from pipeline.home import SMALL, TENANT, CrashError, Home, csv, paragraphs, pdf, with_slices
@@ -204,14 +206,14 @@ async def test_a_large_document_is_embedded_and_written_window_by_window(
 ) -> None:
     monkeypatch.setattr(stages, "WINDOW", 7)
     most = 0
-    write = type(home.ports.docstore).write
+    write = SqliteDocStore.write
 
-    def seen(store: object, space: object, records: list[object]) -> None:
+    def seen(store: SqliteDocStore, space: Space, records: Sequence[Record]) -> None:
         nonlocal most
         most = max(most, len(records))
-        write(home.ports.docstore, space, records)  # type: ignore[arg-type]
+        write(store, space, records)
 
-    monkeypatch.setattr(type(home.ports.docstore), "write", seen)
+    monkeypatch.setattr(SqliteDocStore, "write", seen)
     document = await home.ingest(home.write("a.md", paragraphs(40)))
     assert (document.state, document.chunks, most) == (RunState.DONE, len(home.chunks(document)), 7)
     assert [record.ord for record in home.chunks(document)] == list(range(document.chunks))
@@ -418,7 +420,7 @@ async def test_a_deleted_document_is_gone_at_once_and_its_room_is_freed_by_the_s
     document = await home.ingest(home.write("a.md", paragraphs(9, "storm")))
     await home.service.delete(TENANT, document.id)
     assert home.chunks(document) == []
-    home.clock.move(60)
+    home.clock.move(70)
     await home.work()
     assert home.stored() == {kept.live: kept.chunks}
     assert home.objects("blobs/") == {blob_key(TENANT, kept.digest)}

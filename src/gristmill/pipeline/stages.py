@@ -94,8 +94,8 @@ def asset_key(tenant: str, content: str, asset: str) -> str:
 def piece(ports: Ports, run: Run, part: Part) -> Piece:
     """Look up what belongs to a part. Raises NotFound when the document is gone."""
     document = ports.catalog.document(run.tenant, run.document_id)
-    dataset = ports.catalog.dataset(run.tenant, run.dataset_id)
-    return Piece(run, document, part, load_settings(run.settings), Space(run.tenant, dataset.id, dataset.dim))
+    space = ports.catalog.space(run.tenant, run.dataset_id)
+    return Piece(run, document, part, load_settings(run.settings), space)
 
 
 def count_units(ports: Ports, run: Run, name: str) -> int:
@@ -164,8 +164,7 @@ def _share_of(report: Report, begin: float, share: float) -> Report:
 
 def commit(ports: Ports, run: Run) -> bool:
     """Make a run whose parts are all done visible (P4). False when it was overtaken or cancelled."""
-    dataset = ports.catalog.dataset(run.tenant, run.dataset_id)
-    chunks = ports.docstore.seal(Space(run.tenant, dataset.id, dataset.dim), run.gen)
+    chunks = ports.docstore.seal(ports.catalog.space(run.tenant, run.dataset_id), run.gen)
     if chunks == 0:
         raise EmptyDocument("the document was read, but there is no text in it")
     return ports.catalog.commit(run.id, chunks=chunks)

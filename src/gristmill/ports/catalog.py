@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gristmill.ports.docstore import Flaw, View
+from gristmill.ports.docstore import Flaw, Space, View
 
 
 class RunState(StrEnum):
@@ -191,7 +191,12 @@ class Catalog(ABC):
         """The dataset of that name, made if there is none. An existing one keeps its embedder."""
 
     @abstractmethod
-    def dataset(self, tenant: str, name_or_id: str) -> Dataset: ...
+    def dataset(self, tenant: str, name_or_id: str) -> Dataset:
+        """The dataset of that name, or else of that id, with its counts."""
+
+    @abstractmethod
+    def space(self, tenant: str, dataset_id: str) -> Space:
+        """Where a dataset's chunks are: a look-up that costs the same however large the dataset is."""
 
     @abstractmethod
     def tenants(self) -> list[str]:

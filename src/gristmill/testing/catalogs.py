@@ -20,6 +20,7 @@ from gristmill.ports.catalog import (
     RunState,
     Submission,
 )
+from gristmill.ports.docstore import Space
 from gristmill.testing.clock import FakeClock
 
 FINAL = Failure("parse", "DamagedDocument", "no page can be read", final=True)
@@ -97,6 +98,11 @@ class CatalogContract(CatalogFixtures):
         brought_to(catalog, dataset, RunState.DONE, source="/a", chunks=3)
         brought_to(catalog, dataset, RunState.FAILED, source="/b")
         assert (catalog.datasets("t")[0].documents, catalog.datasets("t")[0].chunks) == (2, 3)
+
+    def test_a_dataset_has_a_room_of_its_dimension(self, catalog: Catalog, dataset: Dataset) -> None:
+        assert catalog.space("t", dataset.id) == Space("t", dataset.id, 4)
+        with pytest.raises(NotFound):
+            catalog.space("t", "nobody")
 
     def test_a_name_is_preferred_to_an_id(self, catalog: Catalog) -> None:
         first = a_dataset(catalog)
@@ -387,6 +393,7 @@ class CatalogContract(CatalogFixtures):
         assert catalog.tenants() == ["t", "u"]
         for ask in (
             lambda: catalog.dataset("u", mine.id),
+            lambda: catalog.space("u", mine.id),
             lambda: catalog.document("u", made.document.id),
             lambda: catalog.delete_document("u", made.document.id),
             lambda: catalog.delete_dataset("u", mine.id),

@@ -42,12 +42,13 @@ from gristmill.ports.catalog import (
     RunState,
     Submission,
 )
-from gristmill.ports.docstore import Flaw, View
+from gristmill.ports.docstore import Flaw, Space, View
 
 T = TypeVar("T")
 Connection = sa.Connection
 
 _UNFINISHED = run.c.state.in_((RunState.QUEUED.value, RunState.RUNNING.value))
+_HIDDEN = [state.value for state in GenState if state is not GenState.LIVE]  # an index finds these, but no "not live"
 _NAMES_AT_ONCE = 500  # bound parameters of one statement
 
 
@@ -84,6 +85,12 @@ class SqlCatalog(Catalog):
             raise NotFound(f"no dataset {name_or_id!r}")
         by_name = [row for row in found if row["name"] == name_or_id]
         return to_dataset((by_name or found)[0])
+
+    def space(self, tenant: str, dataset_id: str) -> Space:
+        found = self._rows(sa.select(dataset.c.dim).where(dataset.c.id == dataset_id, dataset.c.tenant == tenant))
+        if not found:
+            raise NotFound(f"no dataset {dataset_id!r}")
+        return Space(tenant, dataset_id, found[0]["dim"])
 
     def tenants(self) -> list[str]:
         return [row["tenant"] for row in self._rows(sa.select(dataset.c.tenant).distinct().order_by(dataset.c.tenant))]
@@ -247,7 +254,7 @@ class SqlCatalog(Catalog):
     def view(self, dataset_id: str) -> View:
         highest = sa.select(sa.func.coalesce(sa.func.max(generation.c.g), 0).label("g"), sa.literal(0).label("hidden"))
         hidden = sa.select(generation.c.g, sa.literal(1)).where(
-            generation.c.dataset_id == dataset_id, generation.c.state != GenState.LIVE.value
+            generation.c.dataset_id == dataset_id, generation.c.state.in_(_HIDDEN)
         )
         # One statement, so that both are of one moment: a generation begun in between is above ``hi``.
         rows = self._rows(sa.union_all(highest, hidden))

@@ -44,6 +44,7 @@ document = sa.Table(
     sa.Index("document_dataset", "dataset_id", "created", "id"),
     sa.Index("document_tenant", "tenant", "created", "id"),
     sa.Index("document_digest", "digest"),
+    sa.Index("document_counts", "dataset_id", "chunks"),
 )
 
 run = sa.Table(
