@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from gristmill.base.clock import SystemClock
 from gristmill.base.errors import EmbedderChanged, NotFound, SettingsError
-from gristmill.base.registry import imported
+from gristmill.base.registry import Registry, imported
 from gristmill.base.settings import Settings
 from gristmill.base.tokens import count_tokens
 from gristmill.brokers import open_broker
@@ -31,8 +32,10 @@ from gristmill.pipeline.service import IngestService
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.pipeline.stages import Ports
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
+from gristmill.ports.cache import StageCache
 from gristmill.ports.catalog import Catalog, Dataset
 from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.docstore import DocStore
 from gristmill.ports.model import Embedder
 from gristmill.ports.parser import ParseLimits
 from gristmill.providers import EMBEDDERS, default_embedder
@@ -73,13 +76,11 @@ def open_catalog(settings: Settings) -> Catalog:
 def open_ports(settings: Settings, catalog: Catalog | None = None) -> Ports:
     """The pipeline's world. Give it back with ``close_ports``."""
     home = settings.home
-    docstore: Any = DOCSTORES.load(settings.stores.docstore)
-    cache_: Any = CACHES.load("sqlite")
     return Ports(
         catalog=catalog or open_catalog(settings),
         storage=_open_storage(settings),
-        docstore=docstore(home / "kb"),
-        cache=cache_(home / "cache.db"),
+        docstore=cast("DocStore", _Later(DOCSTORES, settings.stores.docstore, home / "kb")),
+        cache=cast("StageCache", _Later(CACHES, "sqlite", home / "cache.db")),
         parser=cache(lambda name: PARSERS.load(name)()),
         chunker=cache(lambda name: CHUNKERS.load(name)()),
         embedder=cache(lambda embedder_id: embedder_by_id(settings, embedder_id)),
@@ -87,6 +88,29 @@ def open_ports(settings: Settings, catalog: Catalog | None = None) -> Ports:
         limits=ParseLimits(max_bytes=settings.pipeline.doc_maximum_size),
         clock=SystemClock(),
     )
+
+
+class _Later:
+    """A port that is opened when it is first asked for something: most processes ask few of them."""
+
+    def __init__(self, registry: Registry[Any], name: str, path: Path) -> None:
+        if name not in registry.names():
+            registry.load(name)  # raises, and names what there is: a wrong name is not to be found out by every task
+        self._registry, self._name, self._path = registry, name, path
+        self._opened: Any = None
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        with self._lock:
+            if self._opened is None:
+                make: Any = self._registry.load(self._name)
+                self._opened = make(self._path)
+        return getattr(self._opened, name)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
 
 
 def close_ports(ports: Ports) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import sqlite as sqlite_sql
 
 from gristmill.base import sqlite
 from gristmill.base.errors import Conflict, SettingsError, StoreUnavailable
+from gristmill.catalogs.sql.fresh import create
 from gristmill.catalogs.sql.schema import HEAD
 
 
@@ -54,7 +55,9 @@ class SqliteDialect:
                     f"the catalog {self._path} was written by a newer release (revision {found}, this one knows {HEAD}):"
                     " install that release"
                 )
-            if found != HEAD:
+            if not found:
+                create(connection)
+            elif found != HEAD:
                 import_module("gristmill.catalogs.sql.upgrade").upgrade(connection)
 
 
