@@ -106,6 +106,18 @@ def test_a_reader_never_sees_half_of_what_another_process_writes(store: DocStore
     assert store.check(SPACE) == []
 
 
+def test_a_reader_sees_one_state_from_its_first_question_to_its_last(store: DocStore) -> None:
+    assert isinstance(store, SqliteDocStore)
+    store.write(SPACE, records_of(3))
+    count = "SELECT count(*) FROM chunk"
+    with store._room(SPACE).reading() as connection:
+        assert connection.execute(count).fetchall() == [(3,)]
+        store.write(SPACE, records_of(5))
+        assert connection.execute(count).fetchall() == [(3,)]
+    with store._room(SPACE).reading() as connection:
+        assert connection.execute(count).fetchall() == [(5,)]
+
+
 # -- files and rooms
 
 

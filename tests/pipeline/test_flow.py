@@ -21,6 +21,7 @@ from gristmill.ports.catalog import GenState, RunState
 from gristmill.ports.docstore import Filter, Record, Space
 from gristmill.ports.document import Range
 from gristmill.search.tokens import tokenize
+from gristmill.testing.docstores import records_of
 from pipeline.home import SMALL, TENANT, CrashError, Home, csv, paragraphs, pdf, with_slices
 
 pytestmark = pytest.mark.anyio
@@ -217,6 +218,18 @@ async def test_a_large_document_is_embedded_and_written_window_by_window(
     document = await home.ingest(home.write("a.md", paragraphs(40)))
     assert (document.state, document.chunks, most) == (RunState.DONE, len(home.chunks(document)), 7)
     assert [record.ord for record in home.chunks(document)] == list(range(document.chunks))
+
+
+async def test_what_an_earlier_attempt_made_too_many_goes(home: Home) -> None:
+    """It ran with another release's chunker, and was killed after it had written."""
+    submission = await home.submit(home.write("a.md", paragraphs(5)))
+    vector = bytes(home.dataset.dim * 4)
+    earlier = records_of(20, gen=submission.run.gen, document_id=submission.document.id, vector=vector)
+    home.ports.docstore.write(home.space, earlier)
+    await home.work()
+    document = home.document(submission.document.id)
+    assert (document.state, document.chunks, home.stored()) == (RunState.DONE, 5, {document.live: 5})
+    assert all(record.content.startswith("Paragraph") for record in home.chunks(document))
 
 
 # -- failures (P10)

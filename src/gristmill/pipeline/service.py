@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ log = get_logger(__name__)
 
 RECONCILE_LOCK = "reconcile"
 BATCH = 200  # runs looked at in one step
+_REST = 20  # times as long as a look
 SWEEP_SOON = 5.0  # seconds
 _READS = 3  # of a file that changes meanwhile
 _LOST = Failure("run", "StoreError", "its tasks have succeeded, but the catalog has lost what they did", final=False)
@@ -124,7 +125,8 @@ class IngestService:
 
     async def delete_dataset(self, tenant: str, dataset_id: str) -> None:
         """Delete a dataset with all its documents."""
-        mine = [run async for batch in self._unfinished() for run in batch if run.dataset_id == dataset_id]
+        async with aclosing(self._unfinished()) as batches:
+            mine = [run async for batch in batches for run in batch if run.dataset_id == dataset_id]
         await to_thread.run_sync(self._ports.catalog.delete_dataset, tenant, dataset_id)
         for run in mine:
             await self._cancel_keys(keys(run.id, [Part(run.id, n) for n in range(run.parts)]))
@@ -142,26 +144,23 @@ class IngestService:
         somebody cancelled is cancelled. A run whose parts are all done, but which nobody committed, gets a finish.
         """
         looked_at = published = failed = 0
-        async for batch in self._unfinished():
-            parts = await to_thread.run_sync(self._ports.catalog.parts_of, [run.id for run in batch])
-            known = await self._broker.find([key for run in batch for key in keys(run.id, parts[run.id])])
-            ended = {run.id for run in batch if await self._end_with(run, parts[run.id], known)}
-            open_ = [run for run in batch if run.id not in ended]
-            wanted = [message for run in open_ for message in messages(run, parts[run.id]) if message.key not in known]
-            published += sum(await self._broker.publish(wanted)) if wanted else 0
-            looked_at, failed = looked_at + len(batch), failed + len(ended)
+        async with aclosing(self._unfinished()) as batches:
+            async for batch in batches:
+                new, bad = await self._compare(batch)
+                looked_at, published, failed = looked_at + len(batch), published + new, failed + bad
         return Reconciled(looked_at, published, failed)
 
     async def keep_reconciled(self, *, every: float, owner: str) -> None:
         """Reconcile every ``every`` seconds, and at once when a task ends badly; one process at a time does it.
 
-        A store or broker that does not answer is asked again after ``every`` seconds.
+        A store or broker that does not answer is asked again after ``every`` seconds. With very many unfinished runs a look
+        takes long, and the next one waits so much longer that this never costs more than a twentieth of a core.
         """
         while True:
             try:
                 async with self._broker.notices() as notices:
                     while True:
-                        await self._reconcile_if_mine(every=every, owner=owner)
+                        await anyio.sleep(_REST * await self._reconcile_if_mine(every=every, owner=owner))
                         with anyio.move_on_after(every):
                             async for notice in notices:
                                 if notice.kind == "state" and notice.state in _BAD:
@@ -170,13 +169,25 @@ class IngestService:
                 log.warning("catalog and broker could not be compared", error=str(exc))
                 await anyio.sleep(every)
 
-    async def _reconcile_if_mine(self, *, every: float, owner: str) -> None:
+    async def _reconcile_if_mine(self, *, every: float, owner: str) -> float:
+        """Reconcile, unless another process does it. Returns how many seconds it took."""
+        began = self._ports.clock.monotonic()
         if await self._broker.lock(RECONCILE_LOCK, owner=owner, ttl=max(every * 3, 10.0)):
             done = await self.reconcile()
             if done.published or done.failed:
                 log.info("reconciled", published=done.published, failed=done.failed)
+        return self._ports.clock.monotonic() - began
 
-    async def _unfinished(self) -> AsyncIterator[list[Run]]:
+    async def _compare(self, batch: Sequence[Run]) -> tuple[int, int]:
+        """Returns how many tasks were published, and how many runs ended."""
+        parts = await to_thread.run_sync(self._ports.catalog.parts_of, [run.id for run in batch])
+        known = await self._broker.find([key for run in batch for key in keys(run.id, parts[run.id])])
+        ended = {run.id for run in batch if await self._end_with(run, parts[run.id], known)}
+        left = [run for run in batch if run.id not in ended]
+        wanted = [message for run in left for message in messages(run, parts[run.id]) if message.key not in known]
+        return sum(await self._broker.publish(wanted)) if wanted else 0, len(ended)
+
+    async def _unfinished(self) -> AsyncGenerator[list[Run]]:
         """Unfinished runs, some at a time."""
         look = self._ports.catalog.unfinished
         batch = await to_thread.run_sync(lambda: look(limit=BATCH))
