@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,3 +22,15 @@ class TestContract(BrokerContract):
     def make_broker(self, name: str, tmp_path: Path) -> Callable[[Clock], Broker]:
         url = {"memory": "memory://", "sql": f"sqlite:///{tmp_path / 'broker.db'}"}.get(name, f"{name}://")
         return lambda clock: open_broker(url, clock=clock)
+
+
+def test_a_broker_registered_by_an_entry_point_gets_the_contract_for_nothing() -> None:
+    code = f"""
+import sys, pytest
+sys.path.insert(0, {str(Path(__file__).parent / "plugin")!r})
+chosen = "sample and asyncio and (key or last)"
+sys.exit(pytest.main([{__file__!r}, "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-k", chosen]))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert re.search(r"^[5-9] passed|^\d\d passed", ran.stdout, re.MULTILINE), ran.stdout

@@ -32,6 +32,7 @@ PURGED_AT_ONCE = 2_000  # rows of one transaction
 
 _heartbeat = msgspec.json.Decoder(Heartbeat)
 _refused = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
+_unreachable = (sa.exc.DBAPIError, sa.exc.ResourceClosedError, sa.exc.TimeoutError)
 
 
 class SqlBroker(Broker):
@@ -44,7 +45,7 @@ class SqlBroker(Broker):
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._dialect = dialect_for(url)
-        self._failures: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, *self._dialect.errors)
+        self._failures: tuple[type[Exception], ...] = (*_unreachable, *self._dialect.errors)
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

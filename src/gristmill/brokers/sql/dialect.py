@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gristmill.base import sqlite
-from gristmill.base.errors import BrokerUnavailable, SettingsError
+from gristmill.base.errors import SettingsError
 from gristmill.brokers.sql.tables import task
 from gristmill.engine.state import FINAL, LEGAL, TaskState
 
@@ -54,10 +54,7 @@ class SqliteDialect:
 
     def engine(self) -> sa.Engine:
         """Connections whose transactions take the write lock when they begin."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise BrokerUnavailable(f"the broker's folder {self._path.parent} cannot be made: {exc}") from exc
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(
             f"sqlite:///{self._path}",
             module=sqlite.driver(),
