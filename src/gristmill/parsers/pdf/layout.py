@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from gristmill.parsers.pdf.lines import Line
 from gristmill.ports.document import Block, Box, OutlineEntry
@@ -23,6 +23,8 @@ _CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
 _DIGITS = re.compile(r"\d+")
 _ENDS = tuple(".!?:;。！？：；")
 _LONGEST_HEADING = 120
+_MOST_LINES = 5  # that stand out one after the other: more are no headings
+_BULLET = re.compile(r"[\u2022\u2023\u25aa-\u25cf\u2013\u2014\uf000-\uf0ff*-]\s")
 
 
 @dataclass
@@ -41,12 +43,12 @@ class Headings:
     """Which lines are headings: those of the outline where there is one, else those that stand out."""
 
     def __init__(self, pages: Sequence[PageLines], outline: Sequence[OutlineEntry], *, outlined: bool) -> None:
-        sizes = [round(line.size, 1) for page in pages for line in page.lines for _ in range(1 + len(line.text) // 20)]
+        sizes = [round(line.em, 1) for page in pages for line in page.lines for _ in range(1 + len(line.text) // 20)]
         self.body = statistics.median(sizes) if sizes else 10.0
         self._wanted: dict[int, list[OutlineEntry]] = defaultdict(list)
         for entry in outline:
             self._wanted[entry.page].append(entry)
-        self._outlined = outlined
+        self.outlined = outlined
 
     def of_page(self, page: PageLines) -> tuple[dict[int, tuple[int, int]], list[OutlineEntry]]:
         """The headings on a page as first line -> (lines, level), and the bookmarks of the page that no line repeats."""
@@ -63,19 +65,27 @@ class Headings:
             if place is not None:
                 found[place[0]] = (place[1], entry.level)
                 self._wanted[0].remove(entry)
-        if not self._outlined:
-            found = {n: (1, self._level(line)) for n, line in enumerate(page.lines) if self._stands_out(line)}
+        if not self.outlined:
+            found = {n: (1, self._level(page.lines[n])) for n in self._outstanding(page.lines)}
         return found, missing
 
+    def _outstanding(self, lines: Sequence[Line]) -> Iterator[int]:
+        """The lines that stand out, but for those of whole paragraphs that do."""
+        numbers = [n for n, line in enumerate(lines) if self._stands_out(line)]
+        for _, group in groupby(enumerate(numbers), key=lambda pair: (pair[1] - pair[0], round(lines[pair[1]].em))):
+            members = [n for _, n in group]
+            if len(members) <= _MOST_LINES:
+                yield from members
+
     def _stands_out(self, line: Line) -> bool:
-        if len(line.text) > _LONGEST_HEADING or not any(char.isalpha() for char in line.text):
+        if len(line.text) > _LONGEST_HEADING or _BULLET.match(line.text) or not any(map(str.isalpha, line.text)):
             return False
-        if line.size > 1.18 * self.body:
+        if line.em > 1.18 * self.body:
             return True
         return line.weight >= 600 and len(line.text) < 80 and bool(_NUMBERED.match(line.text)) and not line.gaps
 
     def _level(self, line: Line) -> int:
-        return 1 if line.size > 1.6 * self.body else 2 if line.size > 1.3 * self.body else 3
+        return 1 if line.em > 1.6 * self.body else 2 if line.em > 1.3 * self.body else 3
 
 
 def running(pages: Sequence[PageLines]) -> set[str]:
@@ -95,6 +105,8 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
         yield Block("heading", entry.title, level=entry.level, page=page.number, source="meta")
     if all(_runs_on(line, page, repeated) for line in page.lines):
         repeated = set()  # what stands alone on its page is no head or foot of anything
+    if not headings.outlined:
+        marked = {n: found for n, found in marked.items() if not _runs_on(page.lines[n], page, repeated)}
     paragraph = _Paragraph(page.number)
     at = 0
     while at < len(page.lines):
@@ -134,7 +146,7 @@ class _Paragraph:
         right = max(one.x1 for one in self.lines)
         if not -0.5 * last.size <= line.y0 - last.y1 < 0.75 * last.size:
             return False
-        if abs(line.size - last.size) > 0.25 * last.size or line.gaps != last.gaps:
+        if abs(line.em - last.em) > 0.25 * last.em or line.gaps != last.gaps:
             return False
         if last.text.endswith(_ENDS) and last.x1 < right - 4 * last.size:
             return False  # the last line of a paragraph is short

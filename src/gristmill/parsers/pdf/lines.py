@@ -15,12 +15,14 @@ import pypdfium2.raw as pdfium
 _SOFT_HYPHENS = str.maketrans("", "", "\x02\ufffe\u00ad")
 _BLANKS = frozenset("\0\n\r \xa0")
 _HYPHENS = frozenset("-\x02\ufffe\u00ad")  # pdfium makes up blanks, line ends and these
+_UPRIGHT = 1.5
 _WORD_GAP = 0.6  # of the height: a wider gap parts words even where no blank does; thin digits stand apart up to half
 
 
 @dataclass(slots=True)
 class Line:
-    """A line of text; ``size`` is the height of its tallest run, ``gaps`` says whether wide gaps part it."""
+    """A line of text. ``size`` is the height of its tallest run, which depends on its letters; ``em`` is its font's size.
+    ``gaps`` says whether wide gaps part it."""
 
     text: str
     x0: float
@@ -30,6 +32,7 @@ class Line:
     size: float
     weight: int
     gaps: bool = False
+    em: float = 0.0
     hyphen: bool = False  # the line ended with a hyphen that only the line's end asked for
 
 
@@ -94,8 +97,16 @@ def _lines(raw: Any, text: str, count: int, height: float) -> Iterator[Line]:
                 if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
             ]
             if boxes:
-                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first))
+                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first), _em(raw, first))
         at += _units(whole) + 1
+
+
+def _em(raw: Any, first: int) -> float:
+    """The size of the font that a line begins with, as it stands on the page."""
+    matrix = pdfium.FS_MATRIX()
+    if not pdfium.FPDFText_GetMatrix(raw, first, matrix):
+        return 0.0
+    return float(pdfium.FPDFText_GetFontSize(raw, first)) * math.hypot(matrix.c, matrix.d)
 
 
 def _units(text: str) -> int:
@@ -103,8 +114,11 @@ def _units(text: str) -> int:
     return len(text) if text.isascii() or max(text) <= "\uffff" else len(text) + sum(char > "\uffff" for char in text)
 
 
-def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int) -> Line:
+def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int, em: float) -> Line:
     size = max(box[3] - box[1] for box in boxes)
+    wide = max(box[2] for box in boxes) - min(box[0] for box in boxes)
+    if size > _UPRIGHT * wide and len(text) > 2:  # written up or down the page: its width is the letters' height
+        size = wide
     spans = sorted((box[0], box[2]) for box in boxes)
     gaps = any(after[0] - before[1] > 0.9 * size for before, after in pairwise(spans))
     return Line(
@@ -116,6 +130,7 @@ def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int
         size,
         weight,
         gaps,
+        em if 0.5 * size < em < 3 * size else size,  # some fonts tell nonsense
         text[-1] in "\x02\ufffe\u00ad",
     )
 

@@ -26,6 +26,7 @@ _WORDY = 5.5  # words in a cell, on average, from which few columns are prose
 _FEW_WORDS = 2.5  # words in a cell, on average, below which it is never prose
 _MOST_TEXT_COLUMNS = 4
 _EDGE_TO_EDGE = 0.75  # the part of a column's width that a line of running text takes
+_MARKER = re.compile(r"[(\[]?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)\]]+|[^\w\s(\[]|o")  # of an item: number or bullet
 _DIGIT = re.compile(r"\d")
 
 
@@ -168,10 +169,17 @@ def _grid(run: Sequence[_Row], columns: Sequence[tuple[float, float]], height: f
     filled = sum(len(row.cells) for row in rows) / (len(rows) * len(columns))
     wordy = statistics.mean(len(text.split()) if not _is_cjk(text) else len(text) / 2 for text in texts)
     numeric = sum(map(_is_number, texts)) / len(texts)
-    if filled < _FULL or (numeric < 0.5 and _is_prose(run, columns, wordy)):
+    if filled < _FULL or _is_list(rows) or (numeric < 0.5 and _is_prose(run, columns, wordy)):
         return []
     merged = _unwrapped(rows, len(columns), height)
     return merged if len(merged) >= 2 else []
+
+
+def _is_list(rows: Sequence[_GridRow]) -> bool:
+    """Whether these are items beside their numbers or bullets."""
+    firsts = [row.cells[0][0] for row in rows if 0 in row.cells]
+    marked = sum(bool(_MARKER.fullmatch(text)) for text in firsts)
+    return max(last for row in rows for _, last in row.cells.values()) == 1 and marked >= 0.8 * len(firsts) > 0
 
 
 def _is_number(text: str) -> bool:

@@ -1,0 +1,202 @@
+"""Word, PowerPoint and Excel: what a reader of these would expect."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import docx
+import openpyxl
+import pptx
+import pytest
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
+from pptx.util import Inches
+
+from gristmill.base.errors import EncryptedDocument, UnsupportedDocument
+from gristmill.parsers import PARSERS
+from gristmill.ports.document import ParsedDocument, Range
+from gristmill.ports.parser import ParseLimits, Source
+from samples import office
+
+
+def parse(name: str, data: bytes, part: Range | None = None) -> ParsedDocument:
+    return PARSERS.load(name)().parse(Source(f"file.{name}", data), ParseLimits(), part)
+
+
+def shapes(name: str, data: bytes) -> list[tuple[str, int, str]]:
+    return [(block.kind, block.level, block.text) for block in parse(name, data).blocks]
+
+
+def grids(name: str, data: bytes, part: Range | None = None) -> list[list[list[str]]]:
+    return [block.table.grid() for block in parse(name, data, part).blocks if block.table]
+
+
+def changed(data: bytes, member: str, change: Callable[[str], str]) -> bytes:
+    """The office document with one of its members rewritten."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            raw = old.read(name)
+            new.writestr(name, change(raw.decode()) if name == member else raw)
+    return buffer.getvalue()
+
+
+def saved(thing: Any) -> bytes:
+    buffer = io.BytesIO()
+    thing.save(buffer)
+    return buffer.getvalue()
+
+
+def test_a_word_document_is_read_in_order_with_its_boxes_frames_and_lists() -> None:
+    assert shapes("docx", office.report_docx()) == [
+        ("header", 0, "Running head"), ("title", 1, "Annual report"), ("heading", 1, "Leases"),
+        ("text", 0, "A lease is the right to run a task now."), ("text", 0, "Words in a text box"),
+        ("list_item", 1, "first"), ("list_item", 1, "second"), ("table", 0, ""),
+        ("text", 0, "A note in a frame."), ("text", 0, "And its second paragraph."),
+        ("heading", 2, "Tokens"), ("text", 0, "A token grows. 中文段落。"), ("footer", 0, "Running foot"),
+    ]  # fmt: skip
+
+
+def test_merged_cells_of_a_word_table_have_their_spans() -> None:
+    (block,) = [block for block in parse("docx", office.report_docx()).blocks if block.table]
+    assert block.table is not None
+    spans = {cell.text: (cell.rowspan, cell.colspan) for cell in block.table.cells if cell.text}
+    assert spans["2026-01-05"] == (2, 1)
+    assert spans["All"] == (1, 3)
+    assert spans["1,200.50"] == (1, 1)
+
+
+def test_inserted_words_are_read_and_deleted_ones_are_not() -> None:
+    document = docx.Document()
+    document.add_paragraph("KEPT")
+    data = changed(
+        saved(document),
+        "word/document.xml",
+        lambda xml: re.sub(
+            r"<w:r>(.*?)</w:r>",
+            r"<w:r>\1</w:r><w:ins w:id='1'><w:r><w:t> NEW</w:t></w:r></w:ins>"
+            r"<w:del w:id='2'><w:r><w:delText> OLD</w:delText></w:r></w:del>",
+            xml,
+            count=1,
+        ),
+    )
+    assert shapes("docx", data) == [("text", 0, "KEPT NEW")]
+
+
+def test_a_heading_broken_over_lines_is_one_line_and_tabs_stay() -> None:
+    document = docx.Document()
+    document.add_heading("One\nheading", 3)
+    document.add_paragraph("a\tb")
+    assert shapes("docx", saved(document)) == [("heading", 3, "One heading"), ("text", 0, "a\tb")]
+
+
+def test_a_word_document_of_one_big_table_is_read_as_what_stands_in_it() -> None:
+    document = docx.Document()
+    outer = document.add_table(2, 1)
+    outer.cell(0, 0).paragraphs[0].text = "Above. " * 200
+    inner = outer.cell(1, 0).add_table(2, 2)
+    for n, text in enumerate("abcd"):
+        inner.cell(n // 2, n % 2).text = text
+    assert grids("docx", saved(document)) == [[["a", "b"], ["c", "d"]]]
+    assert shapes("docx", saved(document))[0] == ("text", 0, ("Above. " * 200).strip())
+
+
+def test_the_strict_variant_is_named() -> None:
+    data = changed(
+        office.report_docx(), "word/document.xml",
+        lambda xml: xml.replace("http://schemas.openxmlformats.org/wordprocessingml/2006/main", "http://purl.oclc.org/ooxml/wordprocessingml/main"),
+    )  # fmt: skip
+    with pytest.raises(UnsupportedDocument, match="Strict"):
+        parse("docx", data)
+
+
+def test_a_presentation_is_slides_with_titles_first_notes_last_and_places() -> None:
+    document = parse("pptx", office.talk_pptx())
+    assert [(block.kind, block.text, block.page) for block in document.blocks] == [
+        ("heading", "Leases", 1), ("text", "Reserve in batches", 1), ("text", "Extend together", 1),
+        ("text", "Say why leases are short.", 1), ("heading", "Figures 数字", 2), ("table", "", 2),
+        ("text", "Words in a group", 2),
+    ]  # fmt: skip
+    assert grids("pptx", office.talk_pptx()) == [[["Region", "Sales"], ["North", "1,200.50"], ["South", "98"]]]
+    assert all(block.boxes for block in document.blocks if block.attrs.get("part") != "notes" and block.kind != "text")
+
+
+def test_the_words_of_a_chart_are_read_and_a_strange_shape_costs_only_itself() -> None:
+    show = pptx.Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[5])
+    slide.shapes.title.text = "Chart"
+    chart = CategoryChartData()
+    chart.categories = ["North", "South"]
+    chart.add_series("Sales", (1.5, 2))
+    slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, Inches(1), Inches(2), Inches(4), Inches(3), chart)
+    box = slide.shapes.add_textbox(Inches(1), Inches(5), Inches(3), Inches(1))
+    box.text_frame.text = "Strange words"
+    data = changed(
+        saved(show),
+        "ppt/slides/slide1.xml",
+        lambda xml: (
+            xml.replace(' txBox="1"', "").replace("<a:prstGeom", "<a:oddGeom").replace("</a:prstGeom", "</a:oddGeom")
+        ),
+    )
+    found = [block.text for block in parse("pptx", data).blocks]
+    assert found[0] == "Chart"
+    assert "Sales North: 1.5, South: 2" in found
+    assert "Strange words" in found
+
+
+def test_a_workbook_is_a_table_for_each_sheet_hidden_ones_too_with_values_as_a_reader_sees_them() -> None:
+    document = parse("xlsx", office.book_xlsx())
+    assert [page.label for page in document.pages] == ["Orders", "合并", "Hidden"]
+    orders, merged, hidden = grids("xlsx", office.book_xlsx())
+    assert orders[0] == ["order", "amount", "date", "paid"]
+    assert orders[1] == ["SO-1", "1.5", "2026-01-01", "FALSE"]
+    assert orders[-1][1:] == ["12", "", "0070"]
+    assert merged == [["", "merged title", "", ""], ["", "left", "", "right"]]
+    assert hidden == [["words on a hidden sheet"]]
+    (title,) = [cell for block in document.blocks if block.table for cell in block.table.cells if "merged" in cell.text]
+    assert (title.rowspan, title.colspan) == (1, 3)  # the merged rows without a value of their own are left out
+
+
+def test_a_part_of_a_workbook_has_its_rows_under_the_header() -> None:
+    (rows,) = grids("xlsx", office.book_xlsx(), Range(3, 5))
+    assert [row[0] for row in rows] == ["order", "SO-3", "SO-4"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1, "1"), (-0.5, "-0.5"), (1e20, "1e+20"), (123456789012, "123456789012"), (True, "TRUE"), (0.1, "0.1"),
+        (datetime.datetime(2026, 1, 5, 10, 30), "2026-01-05 10:30:00"), (datetime.date(2026, 1, 5), "2026-01-05"),
+        (datetime.time(10, 30), "10:30:00"), ("0070", "0070"), ("  padded  ", "padded"), ("a\nb", "a\nb"), ("=1+1", ""),
+    ],
+)  # fmt: skip
+def test_values_are_shown_as_they_are_stored(value: object, shown: str) -> None:
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    sheet.append([value, "x"])
+    assert grids("xlsx", saved(book)) == [[[shown, "x"]]]
+
+
+def test_two_cells_at_the_ends_of_a_sheet_are_two_rows() -> None:
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    sheet["A1"], sheet["XFD1048576"] = "first", "last"
+    (block,) = parse("xlsx", saved(book)).blocks
+    assert block.table is not None
+    assert [(cell.text, cell.row) for cell in block.table.cells] == [("first", 0), ("last", 1)]
+
+
+@pytest.mark.parametrize("name", ["docx", "pptx", "xlsx"])
+def test_a_member_with_a_password_is_an_encrypted_document(name: str) -> None:
+    data = bytearray({"docx": office.report_docx, "pptx": office.talk_pptx, "xlsx": office.book_xlsx}[name]())
+    place = data.index(b"PK\x01\x02")
+    while place >= 0:
+        data[place + 8] |= 1
+        place = data.find(b"PK\x01\x02", place + 1)
+    with pytest.raises(EncryptedDocument, match="password"):
+        parse(name, bytes(data))
