@@ -130,7 +130,7 @@ def test_the_words_of_a_chart_are_read_and_a_strange_shape_costs_only_itself() -
     show = pptx.Presentation()
     slide = show.slides.add_slide(show.slide_layouts[5])
     slide.shapes.title.text = "Chart"
-    chart = CategoryChartData()
+    chart: Any = CategoryChartData()  # type: ignore[no-untyped-call]
     chart.categories = ["North", "South"]
     chart.add_series("Sales", (1.5, 2))
     slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, Inches(1), Inches(2), Inches(4), Inches(3), chart)

@@ -1,0 +1,135 @@
+"""Hostile documents made in code, and a child process that reads them within bounds (``python hostile.py``).
+
+The child has 1 GiB of address space and a minute of CPU for all of them together, and prints a line of JSON for each.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import openpyxl
+
+from gristmill.base.errors import DocumentError
+from gristmill.base.tokens import count_tokens
+from gristmill.chunkers import CHUNKERS
+from gristmill.parsers import PARSERS
+from gristmill.parsers.detect import detect
+from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.parser import ParseLimits, Source
+
+MEMORY = 1 << 30
+CPU = 60
+TYPES = "<Types xmlns='http://schemas.openxmlformats.org/package/2006/content-types'/>"
+
+
+def packed(members: dict[str, bytes | str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def word(body: str, head: str = "", more: Mapping[str, bytes | str] = MappingProxyType({})) -> bytes:
+    w = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+    rel = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    return packed(
+        {
+            "[Content_Types].xml": TYPES.replace(
+                "/>",
+                "><Default Extension='xml' ContentType='application/xml'/><Default Extension='rels' "
+                "ContentType='application/vnd.openxmlformats-package.relationships+xml'/>"
+                f"<Override PartName='/word/document.xml' ContentType='{main}'/></Types>",
+            ),
+            "_rels/.rels": "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'>"
+            f"<Relationship Id='r1' Type='{rel}' Target='word/document.xml'/></Relationships>",
+            "word/document.xml": f"{head}<w:document xmlns:w='{w}'><w:body>{body}</w:body></w:document>",
+            **more,
+        }
+    )
+
+
+def paragraph(text: str) -> str:
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def far_cells() -> bytes:
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    sheet["A1"], sheet["XFD1048576"] = "first", "last"
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+ENTITIES = "<!DOCTYPE d [<!ENTITY a 'words'><!ENTITY b '&a;&a;&a;&a;'>]>"
+CASES: dict[str, Callable[[], bytes]] = {
+    "bomb.docx": lambda: word(paragraph("x"), more={"word/media/image.bin": bytes(40 << 20)}),
+    "entities.docx": lambda: word(paragraph("&b;"), head=ENTITIES),
+    "utf16_entities.docx": lambda: word(paragraph("x"), more={"word/footnotes.xml": ENTITIES.encode("utf-16")}),
+    "climbing.docx": lambda: word(paragraph("climbing words"), more={"../../../evil.txt": "e", "/abs.txt": "e"}),
+    "deep.docx": lambda: word("<w:sdt><w:sdtContent>" * 5_000 + "</w:sdtContent></w:sdt>" * 5_000),
+    "members.docx": lambda: packed({"[Content_Types].xml": TYPES, **{f"word/{n}": b"" for n in range(20_000)}}),
+    "cells.xlsx": far_cells,
+    "deep.html": lambda: b"<div>" * 200_000 + b"deep",
+    "spans.html": lambda: b"<table><tr><td colspan=99999999 rowspan=99999999>spanned</td></tr></table>",
+    "tables.html": lambda: b"<table><tr><td>" * 400 + b"nested",
+    "unclosed.html": lambda: b"<table>" + b"<tr><td>x" * 20_000,
+    "comments.html": lambda: b"<!--" * 100_000 + b"words",
+    "meta.html": lambda: b"<html><meta " * 20_000 + b"words",
+    "tags.html": lambda: b"<p " * 200_000 + b"words",
+    "deep.json": lambda: b"[" * 100_000 + b"]" * 100_000,
+    "wide.json": lambda: json.dumps({f"key {n}": n for n in range(50_000)}).encode(),
+    "number.json": lambda: b'{"n": ' + b"9" * 50_000 + b"}",
+    "quotes.csv": lambda: b'a,b\n1,"' + b"x,\n" * 100_000,
+    "columns.csv": lambda: b",".join(b"%d" % n for n in range(50_000)) + b"\n" + b"1," * 49_999,
+    "brackets.md": lambda: b"[" * 20_000 + b"words",
+    "emphasis.md": lambda: b"*a **b " * 5_000,
+    "backticks.md": lambda: b"".join(b"`" * (n % 500 + 1) + b" a " for n in range(2_000)),
+    "quotes.md": lambda: b">" * 20_000 + b" words",
+    "tables.md": lambda: b"<table>\n\n" * 3_000 + b"words",
+    "front.md": lambda: b"---\n" + b"a: b\n" * 50_000 + b"words",
+    "line.txt": lambda: b"word " * 200_000,
+    "word.txt": lambda: b"x" * 1_000_000,
+    "marks.txt": lambda: ("e" + "\u0301" * 50_000).encode(),
+    "nul.txt": lambda: b"before\0\0after\n" * 1_000,
+    "blank.txt": lambda: b"\n" * 1_000_000,
+    "numbers.txt": lambda: b"1.1.1.1" + b" " * 50_000 + b"x\n" + b"chapter " * 20_000,
+    "parts.eml": lambda: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 5_000,
+    "nested.eml": lambda: b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3_000)
+    ),
+    "header.eml": lambda: b"Subject: " + b"=?utf-8?q?a?= " * 5_000 + b"\nFrom: " + b"<" * 5_000 + b"\n\nwords",
+}
+
+
+def main() -> None:
+    count_tokens("the tables are loaded first")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
+    for name, make in CASES.items():
+        sys.stdout.write(json.dumps(outcome(name, make())) + "\n")
+        sys.stdout.flush()
+
+
+def outcome(name: str, data: bytes) -> dict[str, object]:
+    try:
+        parser = PARSERS.load(detect(name, io.BytesIO(data)))()
+        document = parser.parse(Source(name, data), ParseLimits())
+        chunks = CHUNKERS.load("naive")().chunk(document, ChunkSettings(), count_tokens)
+    except DocumentError as exc:
+        return {"name": name, "error": type(exc).__name__, "message": str(exc)}
+    text = "\n".join(chunk.text for chunk in chunks)
+    return {"name": name, "chunks": len(chunks), "start": text[:80], "end": text[-80:], "nul": "\0" in text}
+
+
+if __name__ == "__main__":
+    main()
