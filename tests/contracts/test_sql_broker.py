@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -176,6 +177,47 @@ anyio.run(main)
             assert mine
             assert sorted(mine + theirs.split()) == sorted(message.id for message in messages)
             assert len(await broker.tasks(states=[TaskState.SUCCEEDED], limit=1_000)) == 600
+
+    async def test_what_a_killed_process_held_is_taken_back_at_once(self, path: Path) -> None:
+        """Its lock went with it; no lease has to expire. Who is alive keeps what it holds, however silent it is."""
+        code = f"""
+import anyio
+from gristmill.brokers import open_broker
+
+async def main():
+    async with open_broker("sqlite:///{path}") as broker:
+        await broker.reserve(["default"], worker="two", limit=1, lease=3600, wait=0)
+        print("holds", flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+        async with SqlBroker(f"sqlite:///{path}") as broker:
+            mine, theirs = await publish(broker, 2)
+            await claim(broker, 1)
+            async with await anyio.open_process([sys.executable, "-c", code], stderr=None) as process:
+                assert process.stdout is not None
+                assert await process.stdout.receive() == b"holds\n"
+                process.send_signal(signal.SIGSTOP)
+                assert await broker.reclaim() == []
+                process.kill()
+                await process.wait()
+                [back] = await broker.reclaim()
+            assert back.id == theirs.id
+            assert back.state is TaskState.QUEUED
+            assert back.attempt == 1
+            assert "two is gone" in back.history[-1].message
+            assert (await record(broker, mine)).state is TaskState.RUNNING
+
+    async def test_what_a_closed_broker_held_is_taken_back_at_once(
+        self, broker: SqlBroker, path: Path, clock: FakeClock
+    ) -> None:
+        await publish(broker)
+        async with SqlBroker(f"sqlite:///{path}", clock=clock) as other:
+            [lease] = await claim(other)
+            assert await broker.reclaim() == []
+        assert [one.id for one in await broker.reclaim()] == [lease.id]
+        assert await broker.finish([End(lease, TaskState.SUCCEEDED)]) == [False]
 
 
 async def _once_all_wait(do: Callable[[], None]) -> None:

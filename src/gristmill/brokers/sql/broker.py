@@ -17,7 +17,7 @@ from gristmill.base.errors import BrokerUnavailable, EngineError
 from gristmill.brokers.sql import steps, tables
 from gristmill.brokers.sql.commit import GroupCommit
 from gristmill.brokers.sql.dialect import dialect_for
-from gristmill.brokers.sql.lanes import claim, next_due
+from gristmill.brokers.sql.lanes import Claimant, claim, next_due
 from gristmill.brokers.sql.notices import NoticeBoard
 from gristmill.brokers.sql.rows import NEWS_QUEUED, NEWS_TOLD
 from gristmill.brokers.sql.watch import Watch
@@ -80,10 +80,11 @@ class SqlBroker(Broker):
         self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
     ) -> list[Lease]:
         until = None if wait is None else self._clock.monotonic() + wait
+        claimant = Claimant(worker, self._presence.id, lease)
         while limit > 0:
             changed = self._changed
             leases, due = await self._commits.write(
-                lambda c: _claim_or_due(c, self._clock.now(), queues, worker=worker, limit=limit, lease=lease),
+                lambda c: _claim_or_due(c, self._clock.now(), queues, claimant, limit),
                 undo=self._unclaim,
             )
             left = None if until is None else until - self._clock.monotonic()
@@ -110,7 +111,7 @@ class SqlBroker(Broker):
         return await self._commits.write(lambda c: steps.cancel(c, self._clock.now(), ids, reason))
 
     async def reclaim(self) -> list[TaskRecord]:
-        return await self._commits.write(lambda c: steps.reclaim(c, self._clock.now()))
+        return await self._commits.write(lambda c: steps.reclaim(c, self._clock.now(), self._presence.gone))
 
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
         found = {one.id: one for one in await self._read(lambda c: steps.records(c, tables.task.c.id, ids))}
@@ -228,6 +229,7 @@ class SqlBroker(Broker):
         """In a thread: connections, tables."""
         try:
             with ExitStack() as stack:
+                self._presence = stack.enter_context(self._dialect.presence())
                 engine = self._dialect.engine()
                 stack.callback(engine.dispose)
                 self._writer = stack.enter_context(engine.connect())
@@ -256,9 +258,9 @@ async def _in_thread(run: Callable[[], object]) -> None:
 
 
 def _claim_or_due(
-    c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, limit: int, lease: float
+    c: sa.Connection, now: float, queues: Sequence[str], claimant: Claimant, limit: int
 ) -> tuple[list[Lease], float | None]:
-    leases = claim(c, now, queues, worker=worker, limit=limit, lease=lease)
+    leases = claim(c, now, queues, claimant=claimant, limit=limit)
     return leases, None if leases else next_due(c, now, queues)
 
 

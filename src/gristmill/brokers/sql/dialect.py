@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from gristmill.base import sqlite
 from gristmill.base.errors import SettingsError
+from gristmill.brokers.sql.presence import Presence
 from gristmill.brokers.sql.tables import task
 from gristmill.engine.state import FINAL, LEGAL, TaskState
 
@@ -51,6 +52,10 @@ class SqliteDialect:
             OSError,
         )  # of connections that are not SQLAlchemy's
         self._path = Path(url.database)
+
+    def presence(self) -> Presence:
+        """By which the processes that share the file know of each other's end."""
+        return Presence(Path(f"{self._path}-holders"))
 
     def engine(self) -> sa.Engine:
         """Connections whose transactions take the write lock when they begin."""

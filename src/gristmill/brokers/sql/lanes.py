@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -54,12 +54,21 @@ _claim_row = (
         token=task.c.token + 1,
         attempt=task.c.attempt + 1,
         worker=sa.bindparam("b_worker"),
+        holder=sa.bindparam("b_holder"),
         started=sa.bindparam("b_now"),
         lease_until=sa.bindparam("b_until"),
     )
 )
 
 Seat = tuple[str, int, str]  # queue, priority, lane
+
+
+class Claimant(NamedTuple):
+    """Who claims: the worker's name, its process (see ``presence``), and for how many seconds."""
+
+    worker: str
+    holder: str
+    lease: float
 
 
 def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
@@ -81,7 +90,7 @@ def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
         c.info[NEWS_QUEUED] = True
 
 
-def claim(c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, limit: int, lease: float) -> list[Lease]:
+def claim(c: sa.Connection, now: float, queues: Sequence[str], *, claimant: Claimant, limit: int) -> list[Lease]:
     """Claim what is due: highest priority first, lanes in turn, what has been due longest first inside a lane."""
     leases: list[Lease] = []
     while len(leases) < limit:
@@ -90,7 +99,7 @@ def claim(c: sa.Connection, now: float, queues: Sequence[str], *, worker: str, l
         if not seats:
             break
         top = [one for one in seats if one.priority == seats[0].priority]
-        leases.extend(_serve(c, now, top, room=room, worker=worker, lease=lease))
+        leases.extend(_serve(c, now, top, claimant, room=room))
     return leases
 
 
@@ -100,7 +109,7 @@ def next_due(c: sa.Connection, now: float, queues: Sequence[str]) -> float | Non
     return None if first is None else max(0.0, float(first) - now)
 
 
-def _serve(c: sa.Connection, now: float, seats: Sequence[Any], *, room: int, worker: str, lease: float) -> list[Lease]:
+def _serve(c: sa.Connection, now: float, seats: Sequence[Any], claimant: Claimant, *, room: int) -> list[Lease]:
     """One fair share from each of these lanes, one after the other, as if each had been asked for one task at a time."""
     share, more = divmod(room, len(seats))
     served, short = [], []
@@ -110,7 +119,7 @@ def _serve(c: sa.Connection, now: float, seats: Sequence[Any], *, room: int, wor
         served.append((one, rows))
         if len(rows) < wanted:
             short.append(one)
-    leases = _start(c, now, _in_turn([rows for _, rows in served]), worker, lease)
+    leases = _start(c, now, _in_turn([rows for _, rows in served]), claimant)
     _pass_turn(c, served)
     for one in short:
         _put_off(c, one)
@@ -142,14 +151,15 @@ def _put_off(c: sa.Connection, one: Any) -> None:
         c.execute(_set_due, {**at, "b_due": first})
 
 
-def _start(c: sa.Connection, now: float, rows: Iterable[Any], worker: str, lease: float) -> list[Lease]:
+def _start(c: sa.Connection, now: float, rows: Iterable[Any], claimant: Claimant) -> list[Lease]:
     leases, claims, ends, notices = [], [], [], []
     for row in rows:
         message = decode(row.message)
         reason = too_late(row.attempt, row.max_attempts, row.deadline, now)
         if reason is None:
-            claims.append({"b_seq": row.seq, "b_worker": worker, "b_now": now, "b_until": now + lease})
-            leases.append(Lease(message, row.token + 1, worker, row.attempt + 1))
+            times = {"b_now": now, "b_until": now + claimant.lease}
+            claims.append({"b_seq": row.seq, "b_worker": claimant.worker, "b_holder": claimant.holder, **times})
+            leases.append(Lease(message, row.token + 1, claimant.worker, row.attempt + 1))
         else:
             error = ErrorRecord("TaskDead", reason, attempt=row.attempt, at=now)
             ends.append(end_params(row, now, TaskState.DEAD, error=error))

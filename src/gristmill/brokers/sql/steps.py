@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -66,10 +66,14 @@ _held = (
     .with_for_update()
 )
 _expired = (
-    sa.select(*_running)
-    .where(task.c.state == RUNNING, task.c.lease_until <= sa.bindparam("b_now"))
+    sa.select(*_running, task.c.lease_until)
+    .where(
+        task.c.state == RUNNING,
+        sa.or_(task.c.lease_until <= sa.bindparam("b_now"), task.c.holder.in_(sa.bindparam("b_gone", expanding=True))),
+    )
     .with_for_update(skip_locked=True)
 )
+_holders = sa.select(task.c.holder).where(task.c.state == RUNNING).distinct()
 
 
 def publish(c: sa.Connection, now: float, messages: Sequence[Message]) -> list[bool]:
@@ -169,9 +173,9 @@ def cancel(c: sa.Connection, now: float, ids: Sequence[str], reason: str) -> lis
     return [TaskState(found[task_id].state) if task_id in found else None for task_id in ids]
 
 
-def reclaim(c: sa.Connection, now: float) -> list[TaskRecord]:
-    """Expired leases go back; old notices go."""
-    expired = c.execute(_expired, {"b_now": now}).all()
+def reclaim(c: sa.Connection, now: float, gone: Callable[[Iterable[str]], list[str]]) -> list[TaskRecord]:
+    """Leases that expired, or whose process is gone, go back; old notices go."""
+    expired = c.execute(_expired, {"b_now": now, "b_gone": gone(c.execute(_holders).scalars().all())}).all()
     _give_back(c, now, ((row, True, 0.0, _silent(row, now)) for row in expired))
     first_kept = c.execute(
         sa.select(notice.c.n).where(notice.c.at >= now - NOTICE_AGE).order_by(notice.c.n).limit(1)
@@ -264,7 +268,8 @@ def _give_back(c: sa.Connection, now: float, given: Iterable[tuple[Any, bool, fl
 
 
 def _silent(row: Any, now: float) -> ErrorRecord:
-    return ErrorRecord("LeaseExpired", f"worker {row.worker} went silent", attempt=row.attempt, at=now)
+    what = "went silent" if row.lease_until <= now else "is gone"
+    return ErrorRecord("LeaseExpired", f"worker {row.worker} {what}", attempt=row.attempt, at=now)
 
 
 def _held_rows(c: sa.Connection, leases: Sequence[Lease]) -> dict[tuple[str, int], Any]:

@@ -30,6 +30,7 @@ task = sa.Table(
     sa.Column("max_attempts", sa.Integer, nullable=False),
     sa.Column("token", sa.Integer, nullable=False, default=0),
     sa.Column("worker", sa.String(255), nullable=False, default=""),
+    sa.Column("holder", sa.String(64), nullable=False, default=""),  # the process: see presence
     sa.Column("lease_until", sa.Float),
     sa.Column("cancel_requested", sa.Boolean, nullable=False, default=False),
     sa.Column("started", sa.Float),
