@@ -6,20 +6,29 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from gristmill.base.errors import BrokerUnavailable
+from gristmill.base.clock import Clock, SystemClock
+from gristmill.base.errors import BrokerUnavailable, EngineError
 from gristmill.base.logs import get_logger
+from gristmill.engine import pause
 from gristmill.engine.broker import Broker
-from gristmill.engine.message import End, Lease, Release
+from gristmill.engine.message import End, ErrorRecord, Lease, Release
+from gristmill.engine.state import TaskState
 
 log = get_logger(__name__)
 
+REFUSED = "settle"  # the stage of an error that says why the real end could not be kept
+
 
 class Settler:
-    """Ends and releases on their way to the broker. While it does not answer they are kept and tried again."""
+    """Ends and releases on their way to the broker. While it does not answer they are kept and tried again.
 
-    def __init__(self, broker: Broker, settled: Callable[[Lease], None]) -> None:
+    An end that the broker refuses takes no other with it: its task has failed, and the error says why (P10).
+    """
+
+    def __init__(self, broker: Broker, settled: Callable[[Lease], None], *, clock: Clock | None = None) -> None:
         self._broker = broker
         self._settled = settled
+        self._clock = clock or SystemClock()
         self._waiting: list[End | Release] = []
         self._more = anyio.Event()
         self._none = anyio.Event()
@@ -47,7 +56,7 @@ class Settler:
     async def _write(self, steps: list[End | Release]) -> None:
         ends = [step for step in steps if isinstance(step, End)]
         releases = [step for step in steps if isinstance(step, Release)]
-        pause = 0.1
+        again_after = 0.1
         while ends or releases:
             try:
                 if ends:
@@ -57,9 +66,25 @@ class Settler:
                     self._told(releases, await self._broker.release(releases))
                     releases = []
             except BrokerUnavailable as exc:
-                log.warning("ends could not be written", error=str(exc), again_after=pause)
-                await anyio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                log.warning("ends could not be written", error=str(exc), again_after=again_after)
+                await pause.sleep(self._clock, again_after)
+                again_after = min(again_after * 2, 5.0)
+            except EngineError as exc:
+                await self._one_by_one(ends or releases, exc)
+                ends, releases = [], releases if ends else []
+
+    async def _one_by_one(self, steps: Sequence[End | Release], exc: EngineError) -> None:
+        if len(steps) > 1:
+            for step in steps:
+                await self._write([step])
+            return
+        [step] = steps
+        log.error("an end was refused", task=step.lease.message.task, id=step.lease.id, error=str(exc))
+        if step.error is not None and step.error.stage == REFUSED:
+            self._settled(step.lease)  # nothing more can be said; the lease will expire
+        else:
+            error = ErrorRecord(type(exc).__name__, str(exc), stage=REFUSED, attempt=step.lease.attempt)
+            await self._write([End(step.lease, TaskState.FAILED, error=error)])
 
     def _told(self, steps: Sequence[End | Release], written: list[bool]) -> None:
         for step, kept in zip(steps, written, strict=True):
