@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import anyio
-
+from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import BrokerUnavailable
 from gristmill.base.logs import get_logger
+from gristmill.engine import pause
 from gristmill.engine.broker import Broker
 from gristmill.engine.state import TaskState
 
@@ -14,8 +14,12 @@ log = get_logger(__name__)
 PURGE_EVERY = 600.0  # seconds
 
 
-async def reap(broker: Broker, *, every: float, keep: float) -> None:
-    """Reclaim every ``every`` seconds; records of succeeded and cancelled tasks go after ``keep`` seconds."""
+async def reap(broker: Broker, *, every: float, keep: float, clock: Clock | None = None) -> None:
+    """Reclaim every ``every`` seconds; records of succeeded and cancelled tasks go after ``keep`` seconds.
+
+    Failed and dead ones stay: they wait for somebody who looks at them.
+    """
+    clock = clock or SystemClock()
     purged = 0.0
     while True:
         try:
@@ -27,4 +31,4 @@ async def reap(broker: Broker, *, every: float, keep: float) -> None:
                 await broker.purge(states=[TaskState.SUCCEEDED, TaskState.CANCELLED], older_than=keep)
         except BrokerUnavailable as exc:
             log.warning("cannot look for expired leases", error=str(exc))
-        await anyio.sleep(every)
+        await pause.sleep(clock, every)

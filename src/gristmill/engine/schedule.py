@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import anyio
 import msgspec
 
+from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import BrokerUnavailable
-from gristmill.base.ids import new_id
+from gristmill.base.ids import digest, new_id
 from gristmill.base.logs import get_logger
+from gristmill.engine import pause
 from gristmill.engine.broker import Broker
-from gristmill.engine.message import Message
+from gristmill.engine.message import Message, encode
 from gristmill.engine.task import Periodic
 
 log = get_logger(__name__)
@@ -20,13 +21,15 @@ log = get_logger(__name__)
 def due(periodic: Periodic, now: float) -> tuple[Message, float]:
     """The message of the period that ``now`` is in, and the seconds until the next one."""
     number = int(now // periodic.every)
-    key = f"{periodic.message.task}:{periodic.every:g}:{number}"
+    what = digest(encode(msgspec.structs.replace(periodic.message, id="")))[:16]  # the same in every process
+    key = f"{periodic.message.task}:{periodic.every:g}:{what}:{number}"
     left = (number + 1) * periodic.every - now
     return msgspec.structs.replace(periodic.message, id=new_id(), key=key, deadline=left), left
 
 
-async def schedule(broker: Broker, periodics: Sequence[Periodic]) -> None:
+async def schedule(broker: Broker, periodics: Sequence[Periodic], *, clock: Clock | None = None) -> None:
     """Publish what is due, for ever."""
+    clock = clock or SystemClock()
     while periodics:
         wait = 5.0
         try:
@@ -36,4 +39,4 @@ async def schedule(broker: Broker, periodics: Sequence[Periodic]) -> None:
             wait = min(left for _, left in turns)
         except BrokerUnavailable as exc:
             log.warning("periodic tasks could not be published", error=str(exc))
-        await anyio.sleep(wait)
+        await pause.sleep(clock, wait)

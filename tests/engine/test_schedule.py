@@ -1,0 +1,92 @@
+"""Periodic tasks: once in every period, whoever is up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gristmill.brokers.memory import MemoryBroker
+from gristmill.engine.message import new_message
+from gristmill.engine.schedule import due, schedule
+from gristmill.engine.task import Periodic
+from gristmill.testing.clock import FakeClock
+from gristmill.testing.flaky import FlakyBroker
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3_600.0
+NOON = 1_800_000_000.0  # a multiple of an hour
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOON)
+
+
+@pytest.fixture
+async def broker(clock: FakeClock) -> AsyncIterator[MemoryBroker]:
+    async with MemoryBroker(clock=clock) as broker:
+        yield broker
+
+
+async def pass_time(clock: FakeClock, seconds: float, *, schedulers: int = 1) -> None:
+    await clock.waited_for(schedulers)
+    clock.move(seconds)
+    await anyio.wait_all_tasks_blocked()
+
+
+@given(st.floats(1, 1e6), st.floats(0, 4e9))
+def test_a_period_has_one_key_and_the_next_another(every: float, now: float) -> None:
+    periodic = Periodic(new_message("sweep"), every)
+    message, left = due(periodic, now)
+    assert 0 <= left <= every * 1.001
+    assert message.deadline == left
+    assert due(periodic, now + left * 0.5)[0].key in (message.key, due(periodic, now + left)[0].key)
+    assert due(periodic, now + every * 1.001)[0].key != message.key
+    assert due(periodic, now)[0].id != message.id
+
+
+def test_the_same_task_with_other_arguments_is_another_and_the_same_in_every_process() -> None:
+    one, two = new_message("sweep", "a"), new_message("sweep", "b")
+    again = new_message("sweep", "a")
+    keys = [due(Periodic(message, HOUR), NOON)[0].key for message in (one, two, again)]
+    assert keys[0] == keys[2] != keys[1]
+
+
+async def test_each_period_publishes_once_however_many_schedulers_there_are(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
+    periodics = [Periodic(new_message("sweep", lane="l"), HOUR), Periodic(new_message("reconcile"), HOUR / 2)]
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(lambda: schedule(broker, periodics, clock=clock))
+        await pass_time(clock, HOUR / 2, schedulers=3)
+        await pass_time(clock, HOUR / 2 - 1, schedulers=3)
+        tasks = [record.message.task for record in await broker.tasks()]
+        assert sorted(tasks) == ["reconcile"] * 2 + ["sweep"]
+        await pass_time(clock, 1, schedulers=3)
+        tasks = [record.message.task for record in await broker.tasks()]
+        assert sorted(tasks) == ["reconcile"] * 3 + ["sweep"] * 2
+        assert {record.message.lane for record in await broker.tasks() if record.message.task == "sweep"} == {"l"}
+        group.cancel_scope.cancel()
+
+
+async def test_a_broker_that_does_not_answer_is_asked_again_soon(broker: MemoryBroker, clock: FakeClock) -> None:
+    flaky = FlakyBroker(broker)
+    flaky.fail("publish", times=2)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: schedule(flaky.broker, [Periodic(new_message("sweep"), HOUR)], clock=clock))
+        for expected in (0, 0, 1):
+            await clock.waited_for()
+            await anyio.wait_all_tasks_blocked()
+            assert len(await broker.tasks()) == expected
+            await pass_time(clock, 5)
+        group.cancel_scope.cancel()
+
+
+async def test_with_nothing_periodic_it_is_over_at_once(broker: MemoryBroker) -> None:
+    await schedule(broker, [])
