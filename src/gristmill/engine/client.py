@@ -31,11 +31,13 @@ class Client:
 
     async def submit(self, message: Message) -> TaskHandle:
         """Publish one request. Where its key is known already, the handle is that of the task that stands."""
-        accepted = await self.broker.publish([message])
-        if not accepted[0] and message.key is not None:
+        while not (await self.broker.publish([message]))[0]:
+            if message.key is None:
+                break  # its own id is known: somebody asked again
             known = await self.broker.find([message.key])
             if message.key in known:
                 return TaskHandle(self, known[message.key].id)
+            # purged between the two calls: the key is free now
         return TaskHandle(self, message.id)
 
     async def record(self, task_id: str) -> TaskRecord:
@@ -46,7 +48,10 @@ class Client:
         return found
 
     async def wait(self, task_id: str, *, timeout: float | None = None) -> TaskRecord:
-        """The task's record once it has ended. Raises ResultTimeout after ``timeout`` seconds."""
+        """The task's record once it has ended. Raises ResultTimeout after ``timeout`` seconds (0: unless it has ended)."""
+        found = await self.record(task_id)
+        if found.state.final:
+            return found
         with anyio.move_on_after(timeout):
             async with self.broker.notices() as notices:
                 while True:
