@@ -169,12 +169,14 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder()
+_narrow_encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.json.Decoder(Message)
 
 
 def encode(message: Message) -> bytes:
-    """The message as JSON. Raises EngineError where something in it is not JSON."""
+    """The message as JSON. Raises EngineError where something in it is not JSON, or an integer has more than 64 bits."""
     try:
+        _narrow_encoder.encode((message.args, message.kwargs))  # runners get them so, and its integers end there
         return _encoder.encode(message)
     except (TypeError, ValueError, OverflowError) as exc:
         raise EngineError(f"a request to run {message.task} cannot travel: {exc}") from exc
