@@ -19,9 +19,7 @@ def made(path: Path, make: Any) -> dict[str, Any]:
         inspector = sa.inspect(connection)
         tables = {
             name: (
-                sorted(
-                    (c["name"], str(c["type"]), c["nullable"], c["primary_key"]) for c in inspector.get_columns(name)
-                ),
+                sorted((c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(name)),
                 inspector.get_pk_constraint(name)["constrained_columns"],
                 sorted((str(i["name"]), str(i["column_names"]), i["unique"]) for i in inspector.get_indexes(name)),
                 sorted((str(u["name"]), str(u["column_names"])) for u in inspector.get_unique_constraints(name)),
