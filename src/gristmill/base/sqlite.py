@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.base.logs import get_logger
+from gristmill.base.registry import imported
 
 log = get_logger(__name__)
 
@@ -40,7 +40,7 @@ def driver() -> Any:
     try:
         module: Any = importlib.import_module("pysqlite3.dbapi2")
     except ImportError:
-        module = sqlite3
+        module = imported("sqlite3")
     if affected(module.sqlite_version_info):
         log.warning("this SQLite may corrupt a database under load; install pysqlite3", version=module.sqlite_version)
     return module
