@@ -44,7 +44,7 @@ log = get_logger(__name__)
 PATIENCE = 0.4  # seconds between asking a body to stop and ending its process
 WATCH = 0.05  # seconds between looks at busy runners
 DEAF = 0.36  # seconds without a sign of an async runner's loop, after which it is looked at
-BURNED = 0.2  # seconds of processor time used meanwhile: it does run, but not its loop
+BURNED = 0.15  # seconds of processor time used meanwhile: it does run, but not its loop
 DEAF_ANYWAY = 5.0  # seconds after which a silent loop is given up even if it burned nothing
 
 Publish = Callable[[Sequence[Message]], Coroutine[Any, Any, list[bool]]]
