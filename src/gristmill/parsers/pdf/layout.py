@@ -54,14 +54,17 @@ class Headings:
         """The headings on a page as first line -> (lines, level), and the bookmarks of the page that no line repeats."""
         found: dict[int, tuple[int, int]] = {}
         missing = []
+        keys = (
+            ["" if n in page.covered else _key(line.text) for n, line in enumerate(page.lines)] if self.outlined else []
+        )
         for entry in self._wanted.get(page.number, ()):
-            place = _find(entry.title, page, found)
+            place = _find(entry.title, keys, found)
             if place is None:
                 missing.append(entry)
             else:
                 found[place[0]] = (place[1], entry.level)
         for entry in list(self._wanted[0]):  # bookmarks that point nowhere: wherever their words stand first
-            place = _find(entry.title, page, found)
+            place = _find(entry.title, keys, found)
             if place is not None:
                 found[place[0]] = (place[1], entry.level)
                 self._wanted[0].remove(entry)
@@ -210,16 +213,16 @@ def _key(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).split()).casefold()
 
 
-def _find(title: str, page: PageLines, taken: dict[int, tuple[int, int]]) -> tuple[int, int] | None:
+def _find(title: str, keys: Sequence[str], taken: dict[int, tuple[int, int]]) -> tuple[int, int] | None:
     """The lines that make up a title, together: first and number. A title may be printed over several lines."""
     wanted = _key(title)
-    for first in range(len(page.lines)):
-        if first in taken or first in page.covered:
+    for first, key in enumerate(keys):
+        if not key or first in taken or not wanted.startswith(key):
             continue
-        text, at = "", first
-        while at < len(page.lines) and at not in page.covered and wanted.startswith(text) and len(text) < len(wanted):
-            text += _key(page.lines[at].text)
+        text, at = key, first + 1
+        while at < len(keys) and keys[at] and len(text) < len(wanted) and wanted.startswith(text):
+            text += keys[at]
             at += 1
-        if text == wanted and wanted:
+        if text == wanted:
             return first, at - first
     return None

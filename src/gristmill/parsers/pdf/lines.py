@@ -148,14 +148,18 @@ def _words(raw: Any, glyphs: Sequence[str], height: float) -> Iterator[Word]:
         if not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
             continue
         x0, y0, x1, y1 = left.value, height - top.value, right.value, height - bottom.value
-        if word and _continues(word, x0, y0, y1, max(tallest, y1 - y0)):
-            word.x1, word.y0, word.y1 = max(word.x1, x1), min(word.y0, y0), max(word.y1, y1)
+        tall = y1 - y0
+        if word and _continues(word, x0, y0, y1, tallest if tallest > tall else tall):
+            # comparisons, for each glyph comes by here and a call of max costs as much as they do together
+            word.x1 = x1 if x1 > word.x1 else word.x1
+            word.y0 = y0 if y0 < word.y0 else word.y0
+            word.y1 = y1 if y1 > word.y1 else word.y1
             word.text += glyph
-            tallest = max(tallest, y1 - y0)
+            tallest = tallest if tallest > tall else tall
         elif not _turned(raw, number):
             if word:
                 yield word
-            word, tallest = Word(x0, y0, x1, y1, glyph), y1 - y0
+            word, tallest = Word(x0, y0, x1, y1, glyph), tall
     if word:
         yield word
 
@@ -176,6 +180,9 @@ def _glyphs(raw: Any, count: int) -> list[str]:
 
 
 def _continues(word: Word, x0: float, y0: float, y1: float, height: float) -> bool:
-    shared = min(y1, word.y1) - max(y0, word.y0)
+    reach = _WORD_GAP * height
+    if not word.x0 - 1 <= x0 < word.x1 + (reach if reach > 1.2 else 1.2):
+        return False
+    shared = (y1 if y1 < word.y1 else word.y1) - (y0 if y0 > word.y0 else word.y0)
     smaller = min(y1 - y0 or 1.0, word.y1 - word.y0 or 1.0)
-    return word.x0 - 1 <= x0 < word.x1 + max(1.2, _WORD_GAP * height) and shared > 0.2 * smaller
+    return shared > 0.2 * smaller

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pypdfium2 as pdfium
 
 from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
+from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, running
 from gristmill.parsers.pdf.lines import PageText
@@ -38,7 +39,7 @@ class PdfParser(Parser):
         with _opened(source, limits) as document:
             wanted = range(len(document)) if part is None else range(part.first, min(part.last, len(document)))
             pages = [_page(document, number, source.name) for number in wanted]
-            outline = _outline(document)
+            outline = _OUTLINES.of(source, document)
             meta = {key.lower(): clean(value) for key, value in document.get_metadata_dict(skip_empty=True).items()}
         mine = [entry for entry in outline if not entry.page or entry.page - 1 in wanted]
         blocks = _blocks(pages, mine, bool(outline), Blocks(source.name, limits))
@@ -97,6 +98,26 @@ def _page(document: Any, number: int, name: str) -> PageLines:
         return found
     finally:
         page.close()
+
+
+class _Outlines:
+    """The bookmarks of the document that was read last: each part of one needs them, and reading them takes as long as
+    reading pages does."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[str, list[OutlineEntry]] = ("", [])
+
+    def of(self, source: Source, document: Any) -> list[OutlineEntry]:
+        digest = content_digest(source.data)
+        known, latest = self._latest  # one look: another thread may read another document
+        if digest == known:
+            return latest
+        entries = _outline(document)
+        self._latest = (digest, entries)
+        return entries
+
+
+_OUTLINES = _Outlines()
 
 
 def _outline(document: Any) -> list[OutlineEntry]:
