@@ -82,7 +82,7 @@ class Bars:
             self.note(line(outcome))
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)  # a path stays one piece
 
     def summary(self, totals: Totals, skipped: Sequence[Skipped]) -> None:
         self._progress.stop()
