@@ -52,7 +52,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     **{f"cache.{name}": (f"gristmill.catalogs.cache:SqlCache.{name}",) for name in "get_many put_many evict".split()},
     **{f"storage.{name}": (f"gristmill.storages.files:FileStore.{name}",) for name in "put put_file get keys".split()},
     "storage.rename": ("os:replace",),
-    "catalog.migrate": ("gristmill.catalogs.sql.upgrade:upgrade",),
+    "catalog.migrate": ("gristmill.catalogs.sql.fresh:create", "gristmill.catalogs.sql.upgrade:upgrade"),
     "sql.transaction": ("sqlalchemy.engine.default:DefaultDialect.do_commit",),
     "sqlite.transaction": ("gristmill.base.sqlite:writing",),
     "stage.count": ("gristmill.pipeline.stages:count_units",),
