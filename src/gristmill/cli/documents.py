@@ -12,7 +12,7 @@ import msgspec
 
 from gristmill.base.errors import NotFound
 from gristmill.cli.main import Face
-from gristmill.cli.output import duration, json_option, pages_of, print_json, print_table, printable, when
+from gristmill.cli.output import duration, json_option, pages_of, positions_of, print_json, print_table, printable, when
 from gristmill.pipeline.settings import load_settings
 from gristmill.pipeline.stages import Ports
 from gristmill.ports.catalog import Catalog, Document
@@ -204,7 +204,7 @@ def _chunk(one: Record) -> dict[str, Any]:
         "chunk_id": one.chunk_id,
         "content": one.content,
         "pages": one.pages,
-        "positions": [[box.page, box.x0, box.x1, box.y0, box.y1] for box in one.boxes],
+        "positions": positions_of(one.boxes),
         "kind": one.kind,
         "path": one.path,
         "tokens": one.tokens,

@@ -11,6 +11,8 @@ from typing import Any
 import click
 import msgspec
 
+from gristmill.ports.document import Box
+
 # Control characters (escape sequences begin with one), and marks that turn the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # what JSON itself leaves as it is
@@ -52,6 +54,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def positions_of(boxes: Sequence[Box]) -> list[list[float]]:
+    """Boxes in the source's order: page, left, right, top, bottom; in points from the top left."""
+    return [[box.page, box.x0, box.x1, box.y0, box.y1] for box in boxes]
 
 
 def pages_of(pages: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from gristmill.base.errors import NotFound, QueryError
 from gristmill.cli.main import Face
-from gristmill.cli.output import json_option, pages_of, print_json, printable
+from gristmill.cli.output import json_option, pages_of, positions_of, print_json, printable
 from gristmill.ports.catalog import Catalog
 from gristmill.search.query import SearchRequest
 from gristmill.search.service import SearchHit
@@ -69,6 +69,7 @@ def _known(catalog: Catalog, names: tuple[str, ...] | list[str]) -> None:
 
 def _shape(hit: SearchHit) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(hit)
+    shown["positions"] = positions_of(hit.positions)
     for score in ("score", "term_score", "vector_score", "cosine"):
         shown[score] = round(shown[score], 6)
     return shown
