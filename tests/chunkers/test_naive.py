@@ -212,3 +212,11 @@ def test_running_heads_are_said_once_unless_they_say_something_else(heads: list[
 def test_a_picture_goes_with_the_text_beside_it() -> None:
     (chunk,) = chunked([Block("figure", "", asset="p1"), Block("text", "what it shows")])
     assert (chunk.text, chunk.asset) == ("what it shows", "p1")
+
+
+def test_a_text_of_any_length_is_counted_and_exactly_where_it_has_blanks() -> None:
+    sentence = "Nothing accepted is lost; naïve 中文 words.\n"
+    once, twice = count_tokens(sentence), count_tokens(sentence * 2)
+    assert count_tokens(sentence * 20_000) == once + (twice - once) * 19_999
+    assert count_tokens("x" * 1_000_000) == pytest.approx(125_000, rel=0.01)
+    assert count_tokens("\n" * 3_000_000) > 0

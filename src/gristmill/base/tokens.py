@@ -33,13 +33,10 @@ def _pieces(text: str) -> Iterator[str]:
     first = 0
     while len(text) - first > _LONGEST:
         last = first + _LONGEST
-        seam = None
+        seams: list[int] = []
         for back in (1_000, _LONGEST - 1):  # near the end as a rule; anywhere if it must be
-            for seam in _SEAMS.finditer(text, last - back, last):
-                pass
-            if seam is not None:
-                break
-        cut = seam.end() if seam is not None else last
+            seams = seams or [seam.end() for seam in _SEAMS.finditer(text, last - back, last)]
+        cut = seams[-1] if seams else last
         yield text[first:cut]
         first = cut
     yield text[first:]

@@ -15,7 +15,6 @@ from typing import BinaryIO
 from gristmill.base.errors import EmptyDocument, EncryptedDocument, UnsupportedDocument
 from gristmill.parsers import claimed
 from gristmill.parsers.charset import decode, odd_share
-from gristmill.parsers.text import LANGUAGES
 
 READ = "txt, md, html, csv, tsv, json, jsonl, pdf, docx, pptx, xlsx, xls, eml and source code"
 
@@ -68,6 +67,13 @@ _BY_ENDING = {
     ".xls": "csv",  # what many programs call their text exports
     ".xlsx": "csv",
 }
+LANGUAGES = {  # endings of source code
+    ".py": "python", ".js": "javascript", ".ts": "typescript", ".tsx": "typescript", ".jsx": "javascript",
+    ".java": "java", ".c": "c", ".h": "c", ".cc": "cpp", ".cpp": "cpp", ".hpp": "cpp", ".cs": "csharp", ".go": "go",
+    ".rs": "rust", ".rb": "ruby", ".php": "php", ".swift": "swift", ".kt": "kotlin", ".scala": "scala", ".sh": "shell",
+    ".bash": "shell", ".ps1": "powershell", ".sql": "sql", ".r": "r", ".lua": "lua", ".pl": "perl", ".toml": "toml",
+    ".yaml": "yaml", ".yml": "yaml", ".ini": "ini", ".css": "css", ".vue": "vue", ".dart": "dart", ".m": "objective-c",
+}  # fmt: skip
 _TEXT = frozenset((*_BY_ENDING, *LANGUAGES, ".txt", ".text", ".log", ".rst", ".tex", ".xml", ".srt", ".vtt"))
 _HTML = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:[^-]|-(?!->))*-->\s*)*<(?:!doctype\s+html|html|head|body|table)\b", re.I

@@ -65,13 +65,6 @@ class HtmlParser(Parser):
         return ParsedDocument("html", blocks, meta=meta, parser=f"html/{self.version}", name=source.name)
 
 
-def fragment(html: str, name: str, limits: ParseLimits) -> Iterator[Block]:
-    """The blocks of a piece of HTML that stands in another document."""
-    check_depth(html.encode("utf-8", "replace"), name, limits.max_depth)
-    tree = _tree(html, name)
-    yield from _Walk().blocks(tree.body or tree.root)
-
-
 def _tree(text: str, name: str) -> LexborHTMLParser:
     tree = LexborHTMLParser(text)
     if tree.root is None:

@@ -9,9 +9,10 @@ from typing import ClassVar
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from gristmill.base.errors import EmptyDocument
+from gristmill.parsers import PARSERS
 from gristmill.parsers.bounds import Blocks, check_size, clean
 from gristmill.parsers.charset import decode
-from gristmill.parsers.html import fragment
 from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
@@ -46,11 +47,19 @@ class MarkdownParser(Parser):
         text = _HEADING_AFTER_HTML.sub(r"\1\n", text)
         for block in _blocks(_with_whole_tables(reader.parse(text), text.split("\n"))):
             if block.kind == "text" and block.attrs.get("part") == "html":
-                blocks.add_all(fragment(block.text, source.name, limits))
+                blocks.add_all(_html(block.text, source.name, limits))
             else:
                 blocks.add(block)
         blocks.require_text("holds no text")
         return ParsedDocument("markdown", blocks, meta=meta, parser=f"markdown/{self.version}", name=source.name)
+
+
+def _html(text: str, name: str, limits: ParseLimits) -> list[Block]:
+    """The blocks of a piece of HTML; none where it only draws or comments."""
+    try:
+        return PARSERS.load("html")().parse(Source(name, text.encode("utf-8", "replace")), limits).blocks
+    except EmptyDocument:
+        return []
 
 
 def _with_whole_tables(tokens: Sequence[Token], lines: Sequence[str]) -> list[Token]:

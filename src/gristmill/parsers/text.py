@@ -9,16 +9,9 @@ from typing import ClassVar
 
 from gristmill.parsers.bounds import Blocks, check_size, clean
 from gristmill.parsers.charset import decode
+from gristmill.parsers.detect import LANGUAGES
 from gristmill.ports.document import Block, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Parser, Source
-
-LANGUAGES = {
-    ".py": "python", ".js": "javascript", ".ts": "typescript", ".tsx": "typescript", ".jsx": "javascript",
-    ".java": "java", ".c": "c", ".h": "c", ".cc": "cpp", ".cpp": "cpp", ".hpp": "cpp", ".cs": "csharp", ".go": "go",
-    ".rs": "rust", ".rb": "ruby", ".php": "php", ".swift": "swift", ".kt": "kotlin", ".scala": "scala", ".sh": "shell",
-    ".bash": "shell", ".ps1": "powershell", ".sql": "sql", ".r": "r", ".lua": "lua", ".pl": "perl", ".toml": "toml",
-    ".yaml": "yaml", ".yml": "yaml", ".ini": "ini", ".css": "css", ".vue": "vue", ".dart": "dart", ".m": "objective-c",
-}  # fmt: skip
 
 # A numbered line of its own, short and without the end of a sentence. Chinese laws and books name their parts.
 _ZH_HEADING = re.compile(r"第[一二三四五六七八九十百千零〇\d]+([编篇章节])(?:\s|\u3000|$)")
