@@ -210,6 +210,26 @@ async def test_bodies_of_both_kinds_have_slots_of_their_own(memory_broker: Broke
         await said(memory_broker, extra)
 
 
+async def test_a_task_taken_ahead_in_vain_is_left_to_others(
+    memory_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.engine.worker.OTHERS", 0.05)
+    short = [bodies.add.message(n, n) for n in range(100)]
+    long, ahead = bodies.waits.message(), bodies.add.message(1, 1)
+    async with working(memory_broker, slots=1):
+        await memory_broker.publish(short)  # now it takes tasks ahead
+        await ends(memory_broker, short)
+        await memory_broker.publish([long])
+        await said(memory_broker, long)
+        async with memory_broker.notices() as notices:
+            await memory_broker.publish([ahead])
+            async for notice in notices:  # it was taken, and comes back
+                if (notice.id, notice.state) == (ahead.id, "queued"):
+                    break
+        [lease] = await memory_broker.reserve(["default"], worker="other", limit=1, lease=30.0)
+        assert (lease.id, lease.attempt) == (ahead.id, 1)
+
+
 async def test_an_app_that_cannot_be_imported_is_told_before_any_work(memory_broker: Broker) -> None:
     with pytest.raises(EngineError, match="no_such_module"):
         await Worker(memory_broker, "no_such_module:app").run()

@@ -16,6 +16,8 @@ from gristmill.engine.state import TaskState
 
 log = get_logger(__name__)
 
+APART = 0.003  # seconds between writes
+
 REFUSED = "settle"  # the stage of an error that says why the real end could not be kept
 
 
@@ -45,8 +47,13 @@ class Settler:
         await self._none.wait()
 
     async def run(self) -> None:
+        """Write what is put, for ever: one end at once, of many in a row all that come within some milliseconds."""
+        last = 0.0
         while True:
             await self._more.wait()
+            if (early := last + APART - anyio.current_time()) > 0:
+                await anyio.sleep(early)
+            last = anyio.current_time()
             self._more = anyio.Event()
             steps, self._waiting = self._waiting, []
             await self._write(steps)

@@ -40,6 +40,7 @@ REPORT_EVERY = 0.25  # seconds between progress written for all tasks together
 BEAT_EVERY = 5.0  # seconds between signs of life
 SILENT = 30.0  # seconds after which a worker is forgotten
 SHORT = 0.05  # seconds: while tasks are shorter, more are taken ahead
+OTHERS = 1.0  # seconds that a task taken ahead waits for a slot here; then others may have it
 AHEAD = 32  # tasks taken ahead at most
 REMEMBERED = 1000  # cancels of tasks we do not hold
 SETTLE = 10.0  # seconds for the last ends to be written
@@ -160,8 +161,9 @@ class Worker:
     async def _consume(self, jobs: TaskGroup) -> None:
         pause = 0.1
         while True:
-            room = self._room()
-            if room <= 0:
+            ahead = self._ahead()
+            room = self._room() + ahead
+            if room <= ahead // 2:  # what is taken ahead is filled up by halves, not one by one
                 await self._change()
                 continue
             try:
@@ -178,10 +180,13 @@ class Worker:
                 jobs.start_soon(self._one if self._begin(lease) else self._one_after_another, lease)
 
     def _room(self) -> int:
-        """How many tasks to ask for: the free slots, and some ahead while tasks are short."""
+        """The free slots: of whatever kind the next task is, there is one for it."""
         kinds = {policy.is_async for policy in self._executor.policies.values()} or {False}
-        ahead = min(AHEAD, int(SHORT / self._seconds)) if self._seconds < SHORT else 0
-        return min((self._async_slots if kind else self._slots) - self._taken[kind] for kind in kinds) + ahead
+        return min((self._async_slots if kind else self._slots) - self._taken[kind] for kind in kinds)
+
+    def _ahead(self) -> int:
+        """How many tasks to hold beyond the slots: some while tasks are short."""
+        return min(AHEAD, int(SHORT / self._seconds)) if self._seconds < SHORT else 0
 
     def _is_async(self, lease: Lease) -> bool:
         policy = self._executor.policies.get(lease.message.task)
@@ -213,35 +218,40 @@ class Worker:
 
     async def _one(self, lease: Lease) -> None:
         policy = self._executor.policies.get(lease.message.task)
-        began = self._clock.monotonic()
         if policy is None:
             known = ", ".join(sorted(self._executor.policies)) or "none"
             error = UnknownTask(f"this worker's app has no task {lease.message.task!r}; it has: {known}")
             outcome = ended(error, attempt=lease.attempt)
         else:
             outcome = await self._handle(Job(lease, policy))
-        self._seconds += 0.1 * (self._clock.monotonic() - began - self._seconds)
         self._end(lease, outcome)
 
     async def _execute(self, job: Job) -> Outcome:
         """The innermost handler: wait for a free slot, then run."""
-        task_id, message = job.lease.id, job.lease.message
+        task_id = job.lease.id
         if self._cancelled.pop(task_id, False):
             return stopped("cancel")
         if job.policy.is_async:
-            return await self._executor.execute(message, job.lease.attempt, job.policy)
-        with anyio.CancelScope() as scope:
+            return await self._run_body(job)
+        with anyio.move_on_after(OTHERS) as scope:
             self._queueing[task_id] = scope
             try:
                 await self._sync_slots.acquire_on_behalf_of(task_id)
             finally:
                 del self._queueing[task_id]
         if scope.cancelled_caught:
-            return stopped(self._reasons.pop(task_id))
+            self._seconds = max(self._seconds, SHORT)  # tasks are short no more
+            return stopped(self._reasons.pop(task_id, "waited"))
         try:
-            return await self._executor.execute(message, job.lease.attempt, job.policy)
+            return await self._run_body(job)
         finally:
             self._sync_slots.release_on_behalf_of(task_id)
+
+    async def _run_body(self, job: Job) -> Outcome:
+        began = self._clock.monotonic()
+        outcome = await self._executor.execute(job.lease.message, job.lease.attempt, job.policy)
+        self._seconds += 0.1 * (self._clock.monotonic() - began - self._seconds)
+        return outcome
 
     def _stop(self, task_id: str, reason: str) -> None:
         """End a task that this worker holds: one that runs, or one that waits for its slot."""
