@@ -1,0 +1,69 @@
+"""Gristmill on SQLite: bodies in runners, or (option `inline`) in the worker's own process.
+
+`python peer_gristmill.py` is its worker.
+"""
+import signal
+import sys
+
+import anyio
+from bodies import LIMITED, OPT, SQLITE, bodies, use_uvloop
+
+from gristmill.brokers import open_broker
+from gristmill.engine.client import Client
+from gristmill.engine.task import App
+from gristmill.engine.worker import Worker
+
+ASYNC = True
+URL = f"sqlite:///{SQLITE}"
+BATCH = 1000  # messages of one call
+app = App("bench")
+lim = OPT.get("limit")
+for name, fn in bodies(bool(OPT.get("async"))).items():
+    kw = {"soft_time_limit": lim["soft"], "time_limit": lim["hard"]} if lim and name in LIMITED else {}
+    app.task(name=name, **kw)(fn)
+T = app.tasks
+broker = None
+
+
+async def open_():
+    global broker
+    broker = open_broker(URL)
+    await broker.__aenter__()
+
+
+async def close():
+    await broker.__aexit__(None, None, None)
+
+
+async def send(task, **kw):
+    return await Client(broker).submit(T[task].message(**kw))
+
+
+async def send_many(task, n, **kw):
+    for i in range(0, n, BATCH):
+        await broker.publish([T[task].message(**kw) for _ in range(min(BATCH, n - i))])
+
+
+async def wait(h, timeout=30):
+    return await h.result(timeout=timeout)
+
+
+async def main():
+    inline = bool(OPT.get("inline"))
+    async with open_broker(URL) as opened, anyio.create_task_group() as group:
+        worker = Worker(opened, app if inline else "peer_gristmill:app", inline=inline, slots=OPT.get("slots"),
+                        async_slots=OPT.get("conc", 100), lease=OPT.get("lease", 30.0))
+
+        async def hear():
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    worker.drain(grace=OPT.get("grace", 30.0))
+        group.start_soon(hear)
+        await worker.run()
+        group.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    sys.modules["peer_gristmill"] = sys.modules["__main__"]
+    use_uvloop()
+    anyio.run(main)
