@@ -2,6 +2,7 @@
 
 `python peer_gristmill.py` is its worker.
 """
+import asyncio
 import signal
 import sys
 
@@ -22,17 +23,27 @@ for name, fn in bodies(bool(OPT.get("async"))).items():
     kw = {"soft_time_limit": lim["soft"], "time_limit": lim["hard"]} if lim and name in LIMITED else {}
     app.task(name=name, **kw)(fn)
 T = app.tasks
-broker = None
+broker = closing = holder = None
 
 
 async def open_():
-    global broker
-    broker = open_broker(URL)
-    await broker.__aenter__()
+    """The broker lives in a task of its own: the harness closes in another task than it opened in."""
+    global broker, closing, holder
+    closing, opened = asyncio.Event(), asyncio.Event()
+
+    async def hold():
+        global broker
+        async with open_broker(URL) as broker:
+            opened.set()
+            await closing.wait()
+
+    holder = asyncio.create_task(hold())
+    await opened.wait()
 
 
 async def close():
-    await broker.__aexit__(None, None, None)
+    closing.set()
+    await holder
 
 
 async def send(task, **kw):
