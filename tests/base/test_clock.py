@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from gristmill.base.clock import Clock, SystemClock
-from gristmill.testing.fakes import FakeClock
+from gristmill.testing.clock import FakeClock
 
 
 def test_the_systems_clock_tells_the_machines_time() -> None:

@@ -177,7 +177,7 @@ def test_a_bug_planted_in_any_broker_is_found(bug: type[Broker], base: Any, foun
         return broker
 
     with pytest.raises(AssertionError, match=found):
-        check(opener, examples=PLANTED, shrink=False)
+        check(opener, examples=PLANTED)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_bug_planted_in_any_broker_is_found(bug: type[Broker], base: Any, foun
 )
 def test_a_bug_planted_inside_the_memory_broker_is_found(bug: type[MemoryBroker], found: str) -> None:
     with pytest.raises(AssertionError, match=found):
-        check(lambda _, clock: bug(clock=clock), examples=PLANTED, shrink=False)
+        check(lambda _, clock: bug(clock=clock), examples=PLANTED)
 
 
 def test_an_end_that_is_answered_before_it_is_written_is_found() -> None:
@@ -201,4 +201,4 @@ def test_an_end_that_is_answered_before_it_is_written_is_found() -> None:
 
     check(opener, examples=10)
     with pytest.raises(AssertionError, match="no step explains"):
-        check(opener, durable=True, examples=PLANTED, shrink=False)
+        check(opener, durable=True, examples=PLANTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from gristmill.base import sqlite
 from gristmill.base.errors import BrokerUnavailable, EngineError, SettingsError
 from gristmill.brokers.sql import tables
 from gristmill.brokers.sql.broker import SqlBroker
+from gristmill.brokers.sql.presence import Presence
 from gristmill.brokers.sql.watch import Watch
 from gristmill.engine.message import End, Lease, Progress, Release
 from gristmill.engine.state import LEGAL, TaskState
+from gristmill.testing.brokers.looking import a_beat
 from gristmill.testing.brokers.making import (
     LEASE,
     PATIENCE,
@@ -308,6 +311,12 @@ class TestGroupCommit:
                 free()
         assert await broker.publish(messages) == [not begun] * 5
 
+    async def test_what_this_process_publishes_wakes_it_without_a_look_at_the_file(self, broker: SqlBroker) -> None:
+        broker._watch.stop()
+        async with waiting(broker) as got:
+            [message] = await publish(broker)
+        assert [lease.id for lease in got] == [message.id]
+
     async def test_when_the_database_is_full_callers_are_told_and_it_goes_on_when_it_is_not(
         self, broker: SqlBroker
     ) -> None:
@@ -378,6 +387,18 @@ class TestOpening:
 
 
 ILLEGAL = [(old, new) for old in TaskState for new in TaskState if new is not old and new not in LEGAL[old]]
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_alive_or_young_stays(tmp_path: Path) -> None:
+    """P8."""
+    with Presence(tmp_path) as alive:
+        for name in ("old", "young"):
+            (tmp_path / name).touch()
+        for name in ("old", alive.id):
+            os.utime(tmp_path / name, (1.0, 1.0))
+        with Presence(tmp_path) as other:
+            assert {file.name for file in tmp_path.iterdir()} == {"young", alive.id, other.id}
+    assert {file.name for file in tmp_path.iterdir()} == {"young"}
 
 
 class TestGuards:
@@ -496,14 +517,16 @@ class TestCost:
         queues = ["q0", "q1", "q2"]
         while leases := await claim(broker, 7, queues=queues):
             await broker.finish([End(lease, TaskState.SUCCEEDED) for lease in leases])
+        await broker.beat(a_beat("silent", clock.now()), timeout=30)
         clock.move(61)
+        await broker.beat(a_beat("alive", clock.now()), timeout=30)
         await broker.reclaim()
         assert await broker.purge(states=list(TaskState)) == 40
         rows = {
             table.name: broker._reader.execute(sa.select(sa.func.count()).select_from(table)).scalar()
             for table in tables.metadata.sorted_tables
         }
-        assert rows == {"task": 0, "lane": 0, "notice": 0, "worker": 0, "named_lock": 0}
+        assert rows == {"task": 0, "lane": 0, "notice": 0, "worker": 1, "named_lock": 0}
 
     async def test_nobody_looks_for_changes_while_nobody_waits(self) -> None:
         looks: list[int] = []

@@ -89,7 +89,10 @@ class Broker(ABC):
 
     @abstractmethod
     async def reclaim(self) -> list[TaskRecord]:
-        """Take expired leases back, as a counted release without delay would. Returns what was taken back."""
+        """Take expired leases back, as a counted release without delay would. Returns what was taken back.
+
+        A broker that knows for certain that a holder's process is gone takes back at once what it held.
+        """
 
     @abstractmethod
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:

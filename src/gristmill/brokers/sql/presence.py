@@ -15,6 +15,8 @@ from typing import Self
 
 from gristmill.base.ids import new_id
 
+LEFT_BEHIND = 3_600.0  # seconds; a file as young as that may be about to be locked
+
 
 class Presence:
     """This process's lock in ``folder``, from entering to leaving."""
@@ -27,6 +29,7 @@ class Presence:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(self._folder / self.id, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._sweep(os.fstat(self._fd).st_mtime - LEFT_BEHIND)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -37,6 +40,13 @@ class Presence:
     def gone(self, holders: Iterable[str]) -> list[str]:
         """Those whose process is not there any more. What they left is removed."""
         return [holder for holder in holders if holder and holder != self.id and self._is_gone(self._folder / holder)]
+
+    def _sweep(self, before: float) -> None:
+        """Remove what processes that were killed long ago left; nobody asks for one that held nothing."""
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    self._is_gone(path)
 
     def _is_gone(self, path: Path) -> bool:
         try:

@@ -273,11 +273,10 @@ def _silent(row: Any, now: float) -> ErrorRecord:
 
 
 def _held_rows(c: sa.Connection, leases: Sequence[Lease]) -> dict[tuple[str, int], Any]:
-    """The rows of the leases that are still valid."""
-    wanted = {_key(one) for one in leases}
+    """The rows of the tasks that run, by id and by the only token that is valid now."""
     ids = list(dict.fromkeys(one.id for one in leases))
     rows = (row for piece in pieces(ids) for row in c.execute(_held, {"b_ids": piece}))
-    return {(row.id, row.token): row for row in rows if (row.id, row.token) in wanted}
+    return {(row.id, row.token): row for row in rows}
 
 
 def _key(lease: Lease) -> tuple[str, int]:

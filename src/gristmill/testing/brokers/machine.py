@@ -81,6 +81,7 @@ class Known:
     cancelled: bool = False
     progress: float = 0.0
     tokens: list[int] = field(default_factory=list)
+    orphan: bool = False  # claimed before the last restart: the broker may know that nobody holds it
 
     def holds(self, lease: Lease) -> bool:
         return self.state is TaskState.RUNNING and self.token == lease.token
@@ -202,6 +203,8 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The broker is gone, too, and comes back."""
+        for known in self.model.values():
+            known.orphan = True
         self._opened.__exit__(None, None, None)
         self._open()
         self.call(lambda broker: broker.now())
@@ -294,6 +297,7 @@ class BrokerMachine(RuleBasedStateMachine):
             assert lease.message == known.message
             known.attempt += 1
             known.tokens.append(lease.token)
+            known.orphan = False
             known.state, known.token, known.lease_until = TaskState.RUNNING, lease.token, self.clock.now() + LEASE
             assert lease.attempt == known.attempt <= known.message.max_attempts, "attempts are bounded"
             self.leases.append(lease)
@@ -347,10 +351,10 @@ class BrokerMachine(RuleBasedStateMachine):
         expired = {
             task for task, known in self.model.items() if known.lease_until is not None and known.lease_until <= now
         }
-        assert {one.id for one in self.call(lambda broker: broker.reclaim())} == expired, (
-            "expired leases are taken, no other"
-        )
-        for task in expired:
+        orphans = {task for task, known in self.model.items() if known.orphan and known.state is TaskState.RUNNING}
+        taken = {one.id for one in self.call(lambda broker: broker.reclaim())}
+        assert expired <= taken <= expired | orphans, "expired leases are taken, and no other but of who is gone"
+        for task in taken:
             self.model[task].back(now, counted=True)
 
 
@@ -371,11 +375,12 @@ def check(
     backend: str = "asyncio",
     examples: int = 100,
     steps: int = 60,
-    shrink: bool = True,
+    shrink: bool = False,
 ) -> None:
     """Have the machine try so many orders of so many steps; the same ones every time. Raises what it finds.
 
     ``opener`` makes a broker from a folder that is its own and a clock; with ``durable`` it is closed and opened again.
+    ``shrink`` looks for the shortest order that fails, which takes minutes.
     """
     fields = {"opener": staticmethod(opener), "durable": durable, "backend": backend}
     run(

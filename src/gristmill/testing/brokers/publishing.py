@@ -177,9 +177,12 @@ class OrderContract:
         assert order == ["due at 5, first", "due at 5, second", "due at 10", "due at 11"]
 
     @pytest.mark.parametrize("counted", [True, False])
-    async def test_what_is_given_back_without_delay_keeps_its_place(self, broker: Broker, counted: bool) -> None:
+    async def test_what_is_given_back_without_delay_keeps_its_place(
+        self, broker: Broker, clock: FakeClock, counted: bool
+    ) -> None:
         first, *_ = await publish(broker, 3)
         [lease] = await claim(broker)
+        clock.move(1)
         await broker.release([Release(lease, counted=counted)])
         [lease] = await claim(broker)
         assert lease.message == first
