@@ -22,7 +22,6 @@ from gristmill.ports.docstore import DocStore, Filter, Flaw, Hit, Record, Space,
 from gristmill.providers.lexical import LexicalEmbedder
 from gristmill.search.tokens import tokenize
 from gristmill.search.vectors import unpack
-from gristmill.testing.clock import FakeClock as FakeClock
 
 Edit = Callable[[dict[str, Any]], Any]
 
