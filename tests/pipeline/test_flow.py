@@ -47,6 +47,16 @@ async def test_a_file_becomes_chunks_that_both_legs_find(home: Home) -> None:
     assert [line.stage for line in home.ports.catalog.logs(document.run_id)] == ["index"]
 
 
+async def test_what_could_not_be_read_is_in_the_log_also_when_it_comes_from_the_cache(home: Home) -> None:
+    """P10: a line that is no JSON fails nothing, and is not passed over in silence."""
+    lines = '{"name": "first"}\n{"name": \n{"name": "third"}\n{"name": "fourth"}\n'
+    for name in ("a.jsonl", "copy.jsonl"):
+        document = await home.ingest(home.write(name, lines))
+        [warning] = [line for line in home.ports.catalog.logs(document.run_id) if line.stage == "parse"]
+        assert "line 2 is not JSON" in warning.message
+    assert len(home.parsed) == 1
+
+
 # -- work is not repeated (P13)
 
 

@@ -36,8 +36,9 @@ from gristmill.ports.parser import ParseLimits, Parser, Source
 from gristmill.ports.storage import ObjectStore
 
 PARSED = "parsed"
-CHUNKS = "chunks"
+CHUNKS = "cuts"
 WINDOW = 2048  # chunks whose vectors are in memory at a time (P8)
+MOST_WARNINGS = 100  # of one part
 MAX_CACHED_PARSE = 32 * 1024 * 1024  # a larger parsed document is parsed again when its chunking changes
 
 Report = Callable[[float, str], None]
@@ -69,6 +70,15 @@ class Piece:
     part: Part
     settings: IngestSettings
     space: Space
+
+
+@dataclass(frozen=True)
+class Made:
+    """A part's chunks, the number of its pages, and what of it could not be read."""
+
+    chunks: list[Chunk]
+    pages: int
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -104,17 +114,17 @@ def count_units(ports: Ports, run: Run, name: str) -> int:
     return parser.count(_fetch(ports, run, name), ports.limits) if parser.unit else 1
 
 
-def make_chunks(ports: Ports, work: Piece, stage: StageName) -> tuple[list[Chunk], int]:
-    """The chunks of a part's units, and the number of its pages: from the cache, or by parsing and chunking."""
+def make_chunks(ports: Ports, work: Piece, stage: StageName) -> Made:
+    """The chunks of a part's units: from the cache, or by parsing and chunking."""
     parser = ports.parser(work.run.format)
     chunker = ports.chunker(work.settings.method)
     parse_key = _parse_key(ports, work, parser)
     key = digest(parse_key, chunker.name, str(chunker.version), msgspec.json.encode(work.settings.chunk))
     cached = ports.cache.get_many(CHUNKS, [key]).get(key)
     if cached is not None:
-        chunks, pages = _unpacked(cached)
-        if _all_stored(ports, work, (chunk.asset for chunk in chunks)):
-            return chunks, pages
+        made = _unpacked(cached)
+        if _all_stored(ports, work, (chunk.asset for chunk in made.chunks)):
+            return made
     parsed = _parse(ports, work, parser, parse_key, stage)
     with stage("chunk"):
         fresh = _chunk(chunker, parsed, work.settings.chunk, ports.count)
@@ -122,12 +132,10 @@ def make_chunks(ports: Ports, work: Piece, stage: StageName) -> tuple[list[Chunk
     return _unpacked(fresh)
 
 
-def embed_and_write(
-    ports: Ports, work: Piece, chunks: list[Chunk], *, pages: int, report: Report, stage: StageName
-) -> Written:
+def embed_and_write(ports: Ports, work: Piece, made: Made, *, report: Report, stage: StageName) -> Written:
     """Embed a slice of a part's chunks and write its records. Raises GenerationClosed when the run was overtaken."""
     first = work.part.chunk_first or 0
-    mine = chunks[first : work.part.chunk_last]
+    mine = made.chunks[first : work.part.chunk_last]
     order = work.part.first or 0  # parts of one run never share their first unit, and follow the reading order
     with stage("embed"):
         embedder = ports.embedder(work.settings.embedder)
@@ -150,10 +158,10 @@ def embed_and_write(
             )
             write(ports.docstore, work.space, batch, ports.catalog.writable)
         computed += embedded.computed
-    if first + len(mine) == len(chunks):
+    if first + len(mine) == len(made.chunks):
         with stage("index"):
-            ports.docstore.trim(work.space, work.run.gen, order, len(chunks))
-    counted = pages if first == 0 else 0
+            ports.docstore.trim(work.space, work.run.gen, order, len(made.chunks))
+    counted = made.pages if first == 0 else 0
     return Written(len(mine), sum(chunk.tokens for chunk in mine), counted, computed)
 
 
@@ -244,11 +252,17 @@ def _store_assets(ports: Ports, work: Piece, parsed: ParsedDocument) -> None:
         _store_assets(ports, work, child)
 
 
-def _unpacked(cached: bytes) -> tuple[list[Chunk], int]:
-    pages, chunks = msgspec.msgpack.decode(cached, type=tuple[int, bytes])
-    return decode_chunks(chunks), pages
+def _unpacked(cached: bytes) -> Made:
+    pages, chunks, warnings = msgspec.msgpack.decode(cached, type=tuple[int, bytes, list[str]])
+    return Made(decode_chunks(chunks), pages, warnings)
 
 
 def _chunk(chunker: Chunker, parsed: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> bytes:
     chunks = chunker.chunk(parsed, settings, count)
-    return msgspec.msgpack.encode((len(parsed.pages), encode_chunks(chunks)))
+    return msgspec.msgpack.encode((len(parsed.pages), encode_chunks(chunks), list(_warnings(parsed))[:MOST_WARNINGS]))
+
+
+def _warnings(parsed: ParsedDocument) -> Iterator[str]:
+    yield from parsed.warnings
+    for child in parsed.children:
+        yield from (f"{child.name}: {one}" for one in _warnings(child))

@@ -89,7 +89,8 @@ def register(app: App, ports: Callable[[], Ports], *, limits: TaskLimits, upkeep
     app.task(name=PLAN_TASK, bind=True, **quick)(plan)
     app.task(name=PART_TASK, bind=True, **long)(part)
     app.task(name=FINISH_TASK, bind=True, **quick)(finish)
-    app.periodic(app.task(name=SWEEP_TASK, bind=True, **long)(clean), every=upkeep.every)
+    upkeep_goes_first: TaskOptions = {**long, "priority": 1}  # it is short, and worth nothing after its period
+    app.periodic(app.task(name=SWEEP_TASK, bind=True, **upkeep_goes_first)(clean), every=upkeep.every)
 
 
 @contextmanager
@@ -136,14 +137,15 @@ def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int) -> dict[str,
     part = ports.catalog.part(run_id, number)
     if not part.done:
         work = stages.piece(ports, run, part)
-        chunks, pages = stages.make_chunks(ports, work, ctx.stage)
-        work = _share(ctx, ports, work, len(chunks))
+        made = stages.make_chunks(ports, work, ctx.stage)
+        work = _share(ctx, ports, work, len(made.chunks))
         report = _reporter(ctx, ports, run_id, number)
-        report(0.1, f"{len(chunks)} chunks")
-        written = stages.embed_and_write(ports, work, chunks, pages=pages, report=report, stage=ctx.stage)
+        report(0.1, f"{len(made.chunks)} chunks")
+        written = stages.embed_and_write(ports, work, made, report=report, stage=ctx.stage)
         part = Part(run_id, number, chunks=written.chunks, tokens=written.tokens, pages=written.pages)
         text = f"part {number}: {written.pages} pages, {written.chunks} chunks, {written.embedded} newly embedded"
-        ports.catalog.log(run_id, [_line(ports, "index", text, number)])
+        unread = [] if work.part.chunk_first else [_line(ports, "parse", one, number) for one in made.warnings]
+        ports.catalog.log(run_id, [*unread, _line(ports, "index", text, number)])
     left = ports.catalog.finish_part(run_id, number, chunks=part.chunks, tokens=part.tokens, pages=part.pages)
     if left == 0:
         with ctx.stage("commit"):
