@@ -36,6 +36,18 @@ def test_no_more_hits_than_asked_for(filled: Cli) -> None:
     assert len(filled("search", "a worker task lease slot", "--top-k", "1", "--json").json) == 1
 
 
+def test_only_in_a_document_only_above_a_score_only_of_a_kind(filled: Cli) -> None:
+    only = filled("search", "task", "--document", "deep/drain.txt", "--json").json
+    assert {hit["document"] for hit in only} == {"deep/drain.txt"}
+    everything = filled("search", "task lease", "--json").json
+    best = filled("search", "task lease", "--threshold", "1", "--json").json
+    assert 0 < len(best) < len(everything)
+    assert {hit["kind"] for hit in filled("search", "task", "--kind", "table", "--json").json} <= {"table"}
+    assert filled("search", "task", "--kind", "code", "--json").json == []
+    words = filled("search", "task lease", "--vector-weight", "0", "--json").json
+    assert [hit["score"] for hit in words] == [hit["term_score"] for hit in words]
+
+
 def test_nothing_found_is_an_answer(filled: Cli) -> None:
     assert filled("search", "xylophone", "--legs", "terms", "--json").json == []
     said = filled("search", "xylophone", "--legs", "terms")
@@ -49,6 +61,8 @@ def test_nothing_found_is_an_answer(filled: Cli) -> None:
         (["  \n "], "empty"),
         (["word", "--dataset", "nowhere"], "no dataset 'nowhere'; known: d"),
         (["word", "--top-k", "0"], "--top-k"),
+        (["word", "--threshold", "2"], "--threshold"),
+        (["word", "--document", "nowhere.md"], "no document 'nowhere.md' in d"),
         ([], "Missing argument"),
     ],
 )

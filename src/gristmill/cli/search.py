@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -14,11 +15,13 @@ from gristmill.base.errors import NotFound, QueryError
 from gristmill.cli.main import Face
 from gristmill.cli.output import json_option, pages_of, positions_of, print_json, printable
 from gristmill.ports.catalog import Catalog
-from gristmill.search.query import SearchRequest
+from gristmill.ports.docstore import Filter
+from gristmill.search.query import VECTOR_WEIGHT, SearchRequest
 from gristmill.search.service import SearchHit
 from gristmill.wiring import TENANT, opened_ports, search_service
 
 _SHOWN = 400  # characters of a hit
+_SHARE = click.FloatRange(0, 1)
 
 
 @click.command("search")
@@ -28,16 +31,33 @@ _SHOWN = 400  # characters of a hit
 @click.option(
     "--legs", default="hybrid", show_default=True, type=click.Choice(["hybrid", "terms", "vector"]), help="How to find."
 )
+@click.option(
+    "--vector-weight", default=VECTOR_WEIGHT, show_default=True, type=_SHARE, help="The vectors' part of a score."
+)
+@click.option("--threshold", default=0.0, show_default=True, type=_SHARE, help="Leave out hits with a lower score.")
+@click.option("--document", "documents", multiple=True, help="Only in this document (id or name); may be repeated.")
+@click.option(
+    "--kind", "kinds", multiple=True, help="Only chunks of this kind: text, table, code ...; may be repeated."
+)
 @json_option
 @click.pass_obj
 def command(
-    face: Face, *, words: tuple[str, ...], datasets: tuple[str, ...], top_k: int, legs: Any, as_json: bool
+    face: Face,
+    /,
+    *,
+    words: tuple[str, ...],
+    datasets: tuple[str, ...],
+    documents: tuple[str, ...],
+    kinds: tuple[str, ...],
+    as_json: bool,
+    **how: Any,
 ) -> int:
     """Answer a question from the documents: by word and by meaning."""
     with opened_ports(face.settings) as ports:
         chosen = datasets or _all(ports.catalog)
         _known(ports.catalog, chosen)
-        request = SearchRequest(tenant=TENANT, datasets=tuple(chosen), query=" ".join(words), top_k=top_k, legs=legs)
+        where = Filter(documents=tuple(_ids(ports.catalog, chosen, documents)), kinds=kinds)
+        request = SearchRequest(tenant=TENANT, datasets=tuple(chosen), query=" ".join(words), where=where, **how)
         hits: list[SearchHit] = search_service(face.settings, ports).search(request)
     if as_json:
         print_json([_shape(hit) for hit in hits])
@@ -60,11 +80,22 @@ def _all(catalog: Catalog) -> list[str]:
     return [dataset.name for dataset in filled]
 
 
-def _known(catalog: Catalog, names: tuple[str, ...] | list[str]) -> None:
+def _known(catalog: Catalog, names: Sequence[str]) -> None:
     known = catalog.datasets(TENANT)
     for name in names:
         if not any(name in (dataset.name, dataset.id) for dataset in known):
             raise NotFound(f"no dataset {name!r}; known: {', '.join(dataset.name for dataset in known) or 'none'}")
+
+
+def _ids(catalog: Catalog, datasets: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The ids of documents by id or name; several may have one name."""
+    if not names:
+        return []
+    every = [one for one in catalog.documents(TENANT) if one.dataset in datasets or one.dataset_id in datasets]
+    for name in names:
+        if not any(name in (one.id, one.name) for one in every):
+            raise NotFound(f"no document {name!r} in {', '.join(datasets)}: see gristmill documents list")
+    return [one.id for one in every if one.id in names or one.name in names]
 
 
 def _shape(hit: SearchHit) -> dict[str, Any]:
