@@ -269,7 +269,9 @@ def test_a_record_that_was_swept_meanwhile_is_left_out(library: Library) -> None
             return {rid: one for rid, one in library.store.get(space, rids).items() if one.content != LEASE}
 
     swept = SweptMeanwhile()
-    swept.write(Space(space.tenant, space.dataset_id, 0), library.store.chunks(space, View(9, frozenset()), digest("a.md")))
+    swept.write(
+        Space(space.tenant, space.dataset_id, 0), library.store.chunks(space, View(9, frozenset()), digest("a.md"))
+    )
     service = SearchService(library.catalog, swept, lambda _: library.embedder)
     request = SearchRequest(tenant="tenant", datasets=("demo",), query="lease storm", legs="terms")
     assert contents(service.search(request)) == [STORM]

@@ -10,7 +10,7 @@ from typing import assert_type
 from gristmill.engine.client import AsyncResult, TaskHandle
 from gristmill.engine.context import TaskContext
 from gristmill.engine.message import Message
-from gristmill.engine.task import App, Task
+from gristmill.engine.task import App
 
 app = App("uses")
 
