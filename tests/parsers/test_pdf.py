@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from reportlab.lib.pdfencrypt import StandardEncryption
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument, EncryptedDocument
@@ -216,3 +218,35 @@ def test_letters_of_two_units_move_no_line_from_its_place() -> None:
     blocks: list[Block] = parse(data).blocks
     assert [block.text for block in blocks] == ["\U0001d446" * 12, "second line", "third line"]
     assert [round(block.boxes[0].y1, -1) for block in blocks] == [90, 290, 490]
+
+
+def test_chinese_in_a_font_that_is_not_in_the_file_has_headings_paragraphs_and_boxes() -> None:
+    """Such a font's glyphs have no extent that could be measured; and Chinese is set wide."""
+    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))  # type: ignore[no-untyped-call]
+
+    def draw(page: Any) -> None:
+        page.setFont("STSong-Light", 20)
+        page.drawString(72, HEIGHT - 100, "文档更新时读者看到什么")
+        page.setFont("STSong-Light", 10)
+        for n, line in enumerate(
+            ["如果索引在原地改写，读者就会看到半个文档：一些分块是", "新的，一些是旧的。Gristmill 从不原地改", "写。"]
+        ):
+            page.drawString(72, HEIGHT - 140 - 15 * n, line)
+
+    heading, paragraph = parse(drawn(draw)).blocks
+    assert (heading.kind, heading.text) == ("heading", "文档更新时读者看到什么")
+    assert paragraph.text.replace(" ", "").endswith("一些分块是新的，一些是旧的。Gristmill从不原地改写。")
+    assert paragraph.boxes[0].y0 == pytest.approx(131, abs=2)
+    assert paragraph.boxes[0].y1 == pytest.approx(171, abs=3)
+
+
+def test_wide_lines_make_a_paragraph_and_a_wider_blank_ends_it() -> None:
+    def draw(page: Any) -> None:
+        at = HEIGHT - 100
+        for count in (4, 3):
+            for n in range(count):
+                page.drawString(72, at, f"line {n} of a paragraph of {count} that goes on and on")
+                at -= 20
+            at -= 20
+
+    assert len(texts(drawn(draw))) == 2

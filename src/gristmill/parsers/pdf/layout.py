@@ -24,6 +24,8 @@ _DIGITS = re.compile(r"\d+")
 _ENDS = tuple(".!?:;。！？：；")
 _LONGEST_HEADING = 120
 _MOST_LINES = 5  # that stand out one after the other: more are no headings
+_WIDEST = 1.5  # blank between lines, in heights of the line, above which they are not of one paragraph
+_FEW = 3  # gaps that say nothing of what is usual
 _BULLET = re.compile(r"[\u2022\u2023\u25aa-\u25cf\u2013\u2014\uf000-\uf0ff*-]\s")
 
 
@@ -110,7 +112,7 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
         repeated = set()  # what stands alone on its page is no head or foot of anything
     if not headings.outlined:
         marked = {n: found for n, found in marked.items() if not _runs_on(page.lines[n], page, repeated)}
-    paragraph = _Paragraph(page.number)
+    paragraph = _Paragraph(page.number, _usual_gap(page.lines))
     at = 0
     while at < len(page.lines):
         line, width = page.lines[at], 1
@@ -134,11 +136,24 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
     yield from paragraph.end()
 
 
+def _usual_gap(lines: Sequence[Line]) -> float:
+    """The blank between two lines of running text on this page: some documents are set wide. 0 where none is usual."""
+    gaps = [
+        after.y0 - before.y1
+        for before, after in pairwise(lines)
+        if abs(after.em - before.em) < 0.1 * before.em
+        and not before.text.endswith(_ENDS)
+        and 0 < after.y0 - before.y1 < _WIDEST * before.size
+    ]
+    return statistics.median(gaps) if len(gaps) > _FEW else 0.0
+
+
 @dataclass
 class _Paragraph:
     """Lines that follow each other closely, at one size and from one left edge."""
 
     page: int
+    usual_gap: float
     lines: list[Line] = field(default_factory=list)
 
     def takes(self, line: Line) -> bool:
@@ -147,7 +162,7 @@ class _Paragraph:
         last = self.lines[-1]
         left = min(one.x0 for one in self.lines)
         right = max(one.x1 for one in self.lines)
-        if not -0.5 * last.size <= line.y0 - last.y1 < 0.75 * last.size:
+        if not -0.5 * last.size <= line.y0 - last.y1 < max(0.75 * last.size, self._reach(last)):
             return False
         if abs(line.em - last.em) > 0.25 * last.em or line.gaps != last.gaps:
             return False
@@ -155,6 +170,10 @@ class _Paragraph:
             return False  # the last line of a paragraph is short
         indented = line.x0 > left + 0.8 * line.size and last.x0 <= left + 0.5 * last.size and len(self.lines) > 1
         return abs(line.x0 - last.x0) < 3 * line.size and not (indented and last.text.endswith(_ENDS))
+
+    def _reach(self, last: Line) -> float:
+        """The usual blank, and what letters without a descender add to it."""
+        return self.usual_gap + 0.25 * last.em if self.usual_gap else 0.0
 
     def end(self) -> Iterator[Block]:
         if self.lines:

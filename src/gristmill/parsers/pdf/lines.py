@@ -16,6 +16,8 @@ _SOFT_HYPHENS = str.maketrans("", "", "\x02\ufffe\u00ad")
 _BLANKS = frozenset("\0\n\r \xa0")
 _HYPHENS = frozenset("-\x02\ufffe\u00ad")  # pdfium makes up blanks, line ends and these
 _UPRIGHT = 1.5
+_FLAT = 0.1  # part of the font's size: a line that is less high has no glyphs to be measured
+_ASCENT = 0.88  # part of the font's size above the base line, in nearly all Chinese fonts
 _WORD_GAP = 0.6  # of the height: a wider gap parts words even where no blank does; thin digits stand apart up to half
 
 
@@ -97,8 +99,20 @@ def _lines(raw: Any, text: str, count: int, height: float) -> Iterator[Line]:
                 if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
             ]
             if boxes:
-                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first), _em(raw, first))
+                em = _em(raw, first)
+                if em > 0 and any(box[3] - box[1] < _FLAT * em for box in boxes):
+                    boxes = [_outlined(raw, first, first + length - 1, em, height)]
+                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first), em)
         at += _units(whole) + 1
+
+
+def _outlined(raw: Any, first: int, last: int, em: float, height: float) -> tuple[float, float, float, float]:
+    """The box of a line whose font is not in the file (many Chinese ones are not): its glyphs have a place, but no extent."""
+    x, y, end, _ = (ctypes.c_double() for _ in range(4))
+    pdfium.FPDFText_GetCharOrigin(raw, first, x, y)
+    left, base = x.value, height - y.value
+    pdfium.FPDFText_GetCharOrigin(raw, last, end, y)
+    return left, base - _ASCENT * em, max(end.value, left) + em, base + (1 - _ASCENT) * em
 
 
 def _em(raw: Any, first: int) -> float:

@@ -28,7 +28,7 @@ class PdfParser(Parser):
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     unit: ClassVar[Unit] = "page"
 
     def count(self, source: Source, limits: ParseLimits) -> int:
