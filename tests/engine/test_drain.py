@@ -164,9 +164,11 @@ async def _drain(worker: WorkerProcess, codes: list[int]) -> None:
 
 
 async def test_workers_that_come_and_go_lose_nothing_and_count_nothing(broker: Broker, tmp_path: Path) -> None:
-    messages = [bodies.add.message(n, n) for n in range(60)]
-    await broker.publish(messages)
+    messages = []
     for _ in range(5):
+        fresh = [bodies.add.message(n, n) for n in range(20)]
+        messages += fresh
+        await broker.publish(fresh)
         async with working(broker, slots=2) as worker:
             await settles(lambda: worker.done >= 5)
     async with working(broker, slots=2):
