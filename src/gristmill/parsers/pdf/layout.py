@@ -162,7 +162,7 @@ class _Paragraph:
         last = self.lines[-1]
         left = min(one.x0 for one in self.lines)
         right = max(one.x1 for one in self.lines)
-        if not -0.5 * last.size <= line.y0 - last.y1 < max(0.75 * last.size, self._reach(last)):
+        if not -0.5 * last.size <= line.y0 - last.y1 < self._reach(last):
             return False
         if abs(line.em - last.em) > 0.25 * last.em or line.gaps != last.gaps:
             return False
@@ -172,8 +172,9 @@ class _Paragraph:
         return abs(line.x0 - last.x0) < 3 * line.size and not (indented and last.text.endswith(_ENDS))
 
     def _reach(self, last: Line) -> float:
-        """The usual blank, and what letters without a descender add to it."""
-        return self.usual_gap + 0.25 * last.em if self.usual_gap else 0.0
+        """The widest blank inside of this paragraph: what is usual on the page, and what letters without a descender add."""
+        height = min(max(last.size, last.em), 1.4 * last.size)
+        return max(0.75 * height, self.usual_gap + 0.25 * height if self.usual_gap else 0.0)
 
     def end(self) -> Iterator[Block]:
         if self.lines:
