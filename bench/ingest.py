@@ -10,6 +10,7 @@ CPU counts all processes of the run; both sides alternate inside a round.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -59,7 +60,7 @@ def plain_loop(folder: Path, home: Path) -> int:
     total = 0
     for gen, path in enumerate(sorted(folder.iterdir()), 1):
         data = path.read_bytes()
-        parser = PARSERS.load(detect(path.name, data))()
+        parser = PARSERS.load(detect(path.name, io.BytesIO(data)))()
         chunks = chunker.chunk(parser.parse(Source(path.name, data), ParseLimits()), ChunkSettings(), count_tokens)
         vectors = embedder.embed([chunk.text for chunk in chunks], "passage")
         store.write(
