@@ -75,9 +75,10 @@ async def test_memory_taken_in_small_steps_is_counted_for_the_body_that_took_it(
         await the_slot_is_free_and_the_neighbour_well(memory_broker, neighbour)
 
 
-@pytest.mark.parametrize("kind", ["allocate", "allocate_small", "touch_reserved"])
+@pytest.mark.parametrize("kind", ["allocate", "allocate_small", "allocate_untouched", "touch_reserved"])
 async def test_the_memory_limit_needs_no_time_limit(memory_broker: Broker, kind: str) -> None:
-    """Large pieces, pieces so small that nothing is left to tell it with, and pages of what was reserved before."""
+    """Large pieces, pieces so small that nothing is left to tell it with; what is only promised, and pages of
+    what was promised before."""
     async with working(memory_broker):
         record = await run(memory_broker, bodies.takes_memory.message(kind))
         assert record.error is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from enum import StrEnum
+from errno import ENOMEM
 from typing import Any
 
 import msgspec
@@ -47,7 +48,7 @@ def failure(exc: BaseException, *, stage: str = "", attempt: int = 0) -> Outcome
     """
     while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
         exc = exc.exceptions[0]
-    if isinstance(exc, MemoryError):
+    if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == ENOMEM):
         exc = MemoryLimitExceeded("the task used more memory than its memory limit allows")
     known = isinstance(exc, GristmillError)
     return Outcome(

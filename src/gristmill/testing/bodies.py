@@ -138,6 +138,13 @@ def segfault() -> None:
     ctypes.string_at(0)
 
 
+def allocate_untouched() -> None:
+    """Takes address space, but no memory."""
+    kept = mmap.mmap(-1, 4 * 1024 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    sleep()
+    kept.close()
+
+
 def allocate_small() -> None:
     kept: list[str] = []
     while True:
@@ -213,7 +220,8 @@ def touch_reserved() -> None:
 
 @app.task(soft_time_limit=None, time_limit=None, memory_limit=100 * MIB, max_retries=0)
 def takes_memory(kind: str) -> None:
-    {"allocate": allocate, "allocate_small": allocate_small, "touch_reserved": touch_reserved}[kind]()
+    found = {body.__name__: body for body in (allocate, allocate_small, allocate_untouched, touch_reserved)}
+    found[kind]()
 
 
 @app.task(max_retries=2)
