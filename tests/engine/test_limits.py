@@ -116,7 +116,6 @@ async def test_the_hard_limit_needs_no_soft_one(memory_broker: Broker, task: Any
         bodies.swallows,
         bodies.swallows_async,
         bodies.loops_in_c,
-        bodies.loops_in_c_async,
     ],
     ids=lambda task: task.name.rpartition(".")[2],
 )
@@ -127,15 +126,27 @@ async def test_cancel_ends_whatever_runs(memory_broker: Broker, task: AnyTask) -
         await memory_broker.publish([neighbour])
         await said(memory_broker, neighbour)
         await memory_broker.publish([message])
-        await said(memory_broker, message) if task is not bodies.loops_in_c_async else await reached(
-            memory_broker, message, TaskState.RUNNING
-        )
+        await said(memory_broker, message)
         await memory_broker.cancel([message.id])
         [record] = await ends(memory_broker, [message])
         assert record.error is not None
         assert (record.state, record.error.type) == (TaskState.CANCELLED, "TaskCancelled")
         await the_slot_is_free_and_the_neighbour_well(memory_broker, neighbour)
         assert worker.failed == 0
+
+
+async def test_cancel_ends_a_loop_in_c_on_the_loop_unless_its_limit_was_sooner(memory_broker: Broker) -> None:
+    message, neighbour = bodies.loops_in_c_async.message(), bodies.waits_async.message()
+    async with working(memory_broker, slots=2):
+        await memory_broker.publish([neighbour])
+        await said(memory_broker, neighbour)
+        await memory_broker.publish([message])
+        await reached(memory_broker, message, TaskState.RUNNING)
+        await memory_broker.cancel([message.id])
+        [record] = await ends(memory_broker, [message])
+        assert record.error is not None
+        assert record.error.type in {"TaskCancelled", BLOCKED}
+        await the_slot_is_free_and_the_neighbour_well(memory_broker, neighbour)
 
 
 async def test_a_cancelled_body_has_no_process_that_goes_on(memory_broker: Broker) -> None:
