@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from gristmill.ports.catalog import Catalog, Dataset, Document, Failure, Run, Ru
 from gristmill.wiring import TENANT, Services, close_ports, make_worker, open_ports, open_services, shared_out
 
 AT_ONCE = 200  # documents submitted and not ended
+SUBMITTERS = 4  # files taken in at a time: while one waits for the disk, the runners are fed by the others
 LOOK = 0.5  # seconds between looks when no notice comes
 SETTLE = 0.05  # seconds in which notices are gathered into one look
 QUICK_GRACE = 2.0  # seconds for running tasks after the first Ctrl-C
@@ -75,14 +77,20 @@ class Session:
         return self.stopping
 
     async def _submit_all(self, plan: Plan) -> None:
-        for file in plan.files:
-            await self.room.acquire()
-            if self.stopping:
-                break
-            await self._submit(file)
-            self.changed.set()
+        files = iter(plan.files)
+        async with anyio.create_task_group() as submitters:
+            for _ in range(SUBMITTERS):
+                submitters.start_soon(self._submit_some, files)
         self.submitted_all = True
         self.changed.set()
+
+    async def _submit_some(self, files: Iterator[Found]) -> None:
+        for file in files:
+            await self.room.acquire()
+            if self.stopping:
+                return
+            await self._submit(file)
+            self.changed.set()
 
     async def _submit(self, file: Found) -> None:
         try:
