@@ -55,7 +55,7 @@ def test_the_same_command_again_finds_everything_unchanged(filled: Cli, folder: 
 
 def test_people_read_lines_and_a_summary(filled: Cli, folder: Path, tmp_path: Path) -> None:
     said = filled("ingest", folder, write(tmp_path, {"new.md": "# New\n\nSomething new."}), "--dataset", "d")
-    lines = said.out.splitlines()
+    lines = [line for line in said.out.splitlines() if not line.startswith("[")]  # how far it is, where that takes long
     assert lines[0].startswith(f"failed     {folder}/broken.pdf: broken.pdf is a damaged PDF")
     assert lines[1].startswith(f"done       {tmp_path}/new.md: 1 chunks")
     assert lines[2].startswith("1 done, 3 unchanged, 1 failed, ")

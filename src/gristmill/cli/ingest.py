@@ -52,7 +52,7 @@ def command(
     wanted = ingest_settings(settings, target, method)
     plan = look(catalog, target, wanted, walk(paths, home=settings.home), retry_failed=retry_failed)
     totals = Totals(skipped=len(plan.skipped))
-    show = _show(plan, totals, as_json=as_json)
+    show = _show(plan, as_json=as_json)
     for outcome in plan.settled:
         totals.add(outcome)
         show.ended(outcome)
@@ -68,11 +68,11 @@ def command(
     return FAILED if totals.failed or totals.cancelled else 0
 
 
-def _show(plan: Plan, totals: Totals, *, as_json: bool) -> Show:
+def _show(plan: Plan, *, as_json: bool) -> Show:
     if as_json:
         return ShowJson()
     if plan.files and sys.stdout.isatty():
         bars: Any = imported("gristmill.cli.bars")
-        made: Show = bars.Bars(plan, totals)
+        made: Show = bars.Bars(plan)
         return made
-    return Lines()
+    return Lines(plan)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Protocol
 
 import click
 import msgspec
 
 from gristmill.cli.output import duration, print_json, printable
+from gristmill.cli.plan import Plan
 from gristmill.cli.report import Outcome, Totals
+from gristmill.cli.tally import Tally
 from gristmill.cli.walk import Skipped
 from gristmill.ports.catalog import Run
 
+TELL_EVERY = 5.0  # seconds between lines that say how far all are
+_WIDTH = 30
 _LISTED = 10  # skipped files named at the end
 
 
@@ -63,15 +68,25 @@ class ShowJson:
 
 
 class Lines:
-    """A line for each document that was worked on, then the summary."""
+    """A line for each document that was worked on, now and then one that says how far all are, then the summary."""
+
+    def __init__(self, plan: Plan, *, now: Callable[[], float] = monotonic) -> None:
+        self._tally = Tally(plan, now=now)
+        self._now = now
+        self._told = now()
 
     def started(self, name: str, run: Run) -> None:
-        pass
+        self._tally.started(name, run)
 
     def moved(self, run: Run) -> None:
-        pass
+        self._tally.moved(run)
+        if self._now() - self._told >= TELL_EVERY:
+            self._told = self._now()
+            share = self._tally.share()
+            self.note(f"[{'#' * int(share * _WIDTH):.<{_WIDTH}}] {share:4.0%}  {self._tally.said()}")
 
     def ended(self, outcome: Outcome) -> None:
+        self._tally.ended(outcome)
         if outcome.status != "unchanged":
             self.note(line(outcome))
 
