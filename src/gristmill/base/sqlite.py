@@ -17,6 +17,8 @@ log = get_logger(__name__)
 # The WAL-reset bug: two connections may corrupt a database between 3.7.0 and these releases of each line.
 _FIXED_LINES = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 
+_TRIES, _PAUSE = 500, 0.01  # seconds
+
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
@@ -50,7 +52,21 @@ def prepare(connection: Any) -> None:
     """Set a fresh connection up: WAL, no implicit transactions, our pragmas."""
     connection.isolation_level = None
     for pragma in PRAGMAS:
-        connection.execute(pragma).close()
+        _execute(connection, pragma)
+
+
+def _execute(connection: Any, pragma: str) -> None:
+    """Of several that open a new file, one switches it to WAL; SQLite refuses the others at once instead of waiting."""
+    for _ in range(_TRIES):
+        try:
+            connection.execute(pragma).close()
+        except driver().OperationalError as exc:  # noqa: PERF203  a try is what is repeated
+            if "locked" not in str(exc):
+                raise
+            threading.Event().wait(_PAUSE)
+        else:
+            return
+    connection.execute(pragma).close()
 
 
 def connect(path: Path) -> Any:
