@@ -60,7 +60,7 @@ def _execute(connection: Any, pragma: str) -> None:
     for _ in range(_TRIES):
         try:
             connection.execute(pragma).close()
-        except driver().OperationalError as exc:  # noqa: PERF203  a try is what is repeated
+        except driver().OperationalError as exc:
             if "locked" not in str(exc):
                 raise
             threading.Event().wait(_PAUSE)
