@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -25,7 +25,8 @@ STOP = signal.SIGUSR1  # the worker sends it to end the body that runs now
 def serve(app: App, sock: socket.socket, steps: int) -> None:
     """Run what comes, until the worker closes the socket."""
     os.close(steps)
-    _SyncRunner(app, BlockingChannel(sock)).serve()
+    with suppress(BrokenPipeError, ConnectionResetError):  # the worker has gone, and there is nobody left to tell
+        _SyncRunner(app, BlockingChannel(sock)).serve()
 
 
 class _SyncRunner:
