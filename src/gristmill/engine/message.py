@@ -153,8 +153,23 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
 
 
+class Current(msgspec.Struct, frozen=True):
+    """What a worker runs now, without the arguments: they may be secret, and large."""
+
+    task: str
+    key: str = ""
+    queue: str = "default"
+    lane: str = ""
+    priority: int = 0
+    attempt: int = 1
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The worker's sign of life, with the fields of the source documents. ``current`` maps a task's id to its name."""
+    """The worker's sign of life, with the fields of the source documents. Times are the broker's.
+
+    ``lag`` is how many tasks of its queues no worker has been given yet, ``pending`` how many have been given to some
+    worker and have not ended. ``current`` is by task id.
+    """
 
     name: str
     now: float
@@ -163,9 +178,10 @@ class Heartbeat(msgspec.Struct, frozen=True):
     lag: int
     done: int
     failed: int
-    current: dict[str, str]
+    current: dict[str, Current]
     ip: str
     pid: int
+    queues: list[str] = []
 
 
 _encoder = msgspec.json.Encoder()

@@ -18,10 +18,11 @@ from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import BrokerUnavailable, EngineError, UnknownTask
 from gristmill.base.ids import new_id
 from gristmill.base.logs import get_logger
+from gristmill.engine.beat import Pulse, Work
 from gristmill.engine.broker import Broker
 from gristmill.engine.inline import Inline
 from gristmill.engine.isolate import Pool, RunnerLimits
-from gristmill.engine.message import End, ErrorRecord, Heartbeat, Lease, Message, Progress, Release
+from gristmill.engine.message import End, ErrorRecord, Lease, Message, Progress, Release
 from gristmill.engine.middleware.chain import Job, Middleware, chain
 from gristmill.engine.middleware.log import logging
 from gristmill.engine.middleware.meter import metering
@@ -37,8 +38,7 @@ from gristmill.engine.wire import Said
 log = get_logger(__name__)
 
 REPORT_EVERY = 0.25  # seconds between progress written for all tasks together
-BEAT_EVERY = 5.0  # seconds between signs of life
-SILENT = 30.0  # seconds after which a worker is forgotten
+SILENT = 120.0  # seconds after which a worker is forgotten
 SHORT = 0.05  # seconds: while tasks are shorter, more are taken ahead
 OTHERS = 1.0  # seconds that a task taken ahead waits for a slot here; then others may have it
 AHEAD = 32  # tasks taken ahead at most
@@ -79,6 +79,7 @@ class Worker:
         limits: RunnerLimits | None = None,
         middleware: Sequence[Middleware] | None = None,
         name: str | None = None,
+        heartbeat_timeout: float = SILENT,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -113,6 +114,7 @@ class Worker:
         self._grace = 30.0
         self._consuming = anyio.CancelScope()
         self._settler = Settler(broker, self._settled)
+        self._pulse = Pulse(broker, self.name, queues, self._look, timeout=heartbeat_timeout, clock=self._clock)
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Work until ``drain``. Cancelled: bodies are ended, and what they held is handed back.
@@ -125,7 +127,7 @@ class Worker:
                 self._executor = executor
                 self._handle = chain(self._execute, self._middleware)
                 async with anyio.create_task_group() as children:
-                    for child in (self._renew, self._listen, self._report, self._beat, self._settler.run):
+                    for child in (self._renew, self._listen, self._report, self._pulse.run, self._settler.run):
                         children.start_soon(child)
                     children.start_soon(schedule, self._broker, executor.periodics)
                     children.start_soon(lambda: reap(self._broker, every=self._lease / 3, keep=KEEP_ENDED))
@@ -137,6 +139,7 @@ class Worker:
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(5):
                 await self._hand_back(list(self._held.values()))
+                await self._pulse.leave()
             self.ended.set()
 
     def drain(self, *, grace: float = 30.0) -> None:
@@ -146,6 +149,9 @@ class Worker:
         self._drained.set()
         self._drained = anyio.Event()
         self._freed.set()
+
+    def _look(self) -> Work:
+        return Work(self.done, self.failed, self._running)
 
     def _make_executor(self) -> AbstractAsyncContextManager[Executor]:
         if isinstance(self._app, App):
@@ -362,29 +368,6 @@ class Worker:
             except BrokerUnavailable as exc:
                 log.debug("progress could not be kept", error=str(exc))
             await anyio.sleep(REPORT_EVERY)
-
-    async def _beat(self) -> None:
-        boot = self._clock.now()
-        while True:
-            try:
-                depths = {depth.queue: depth for depth in await self._broker.depth()}
-                mine = [depths[queue] for queue in self._queues if queue in depths]
-                beat = Heartbeat(
-                    name=self.name,
-                    now=await self._broker.now(),
-                    boot_at=boot,
-                    pending=sum(depth.queued for depth in mine),
-                    lag=int(max((depth.oldest for depth in mine), default=0)),
-                    done=self.done,
-                    failed=self.failed,
-                    current={lease.id: lease.message.task for lease in self._running.values()},
-                    ip="",
-                    pid=os.getpid(),
-                )
-                await self._broker.beat(beat, timeout=SILENT)
-            except BrokerUnavailable as exc:
-                log.debug("no sign of life could be given", error=str(exc))
-            await anyio.sleep(BEAT_EVERY)
 
 
 def _step(lease: Lease, outcome: Outcome, now: float) -> End | Release:

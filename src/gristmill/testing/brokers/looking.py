@@ -7,14 +7,15 @@ import msgspec
 import pytest
 
 from gristmill.engine.broker import Broker, QueueDepth
-from gristmill.engine.message import End, Heartbeat, Notice, Progress, Release
+from gristmill.engine.message import Current, End, Heartbeat, Notice, Progress, Release
 from gristmill.engine.state import TaskState
 from gristmill.testing.brokers.making import BROKE, a_message, claim, claimed, ended, notice, publish, record
 from gristmill.testing.clock import FakeClock
 
 
 def a_beat(name: str, now: float, **changes: object) -> Heartbeat:
-    beat = Heartbeat(name, now, boot_at=1.0, pending=2, lag=3, done=4, failed=5, current={"id": "task"}, ip="", pid=6)
+    current = {"id": Current("task", lane="tenant")}
+    beat = Heartbeat(name, now, boot_at=1.0, pending=2, lag=3, done=4, failed=5, current=current, ip="", pid=6)
     return msgspec.structs.replace(beat, **changes)
 
 
