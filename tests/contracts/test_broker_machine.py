@@ -44,10 +44,8 @@ def test_the_sql_broker_keeps_its_promises_in_any_order_over_restarts(backend: s
 class GivesOutWhatRuns(Broker):
     """A double holder: with room left, it gives out what others are working on."""
 
-    async def reserve(
-        self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
-    ) -> list[Lease]:
-        got = await super().reserve(queues, worker=worker, limit=limit, lease=lease, wait=wait)  # type: ignore[safe-super]
+    async def reserve(self, queues: Sequence[str], *, worker: str, limit: int, **terms: Any) -> list[Lease]:
+        got = await super().reserve(queues, worker=worker, limit=limit, **terms)  # type: ignore[safe-super]
         running = await self.tasks(states=[TaskState.RUNNING], limit=limit - len(got)) if len(got) < limit else []
         return got + [Lease(one.message, one.token, worker, one.attempt) for one in running]
 

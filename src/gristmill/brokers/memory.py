@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.ids import new_id
-from gristmill.engine import pause
+from gristmill.engine import bucket, pause
 from gristmill.engine.broker import Broker, QueueDepth
 from gristmill.engine.message import (
     End,
@@ -61,12 +61,14 @@ class _Lanes:
 
     def push(self, task: _Task) -> None:
         record = task.record
-        waiting = self.turns.setdefault((record.message.queue, record.message.lane), [])
+        waiting = self.turns.setdefault(_seat(record), [])
         heapq.heappush(waiting, (record.not_before, task.seq, record.id))
 
-    def pop(self, queues: Sequence[str], waits: Callable[[str, float], bool]) -> str | None:
-        """The next one's id. Entries of tasks that no longer wait take no turn."""
-        while (seat := next((seat for seat in self.turns if seat[0] in queues), None)) is not None:
+    def pop(
+        self, queues: Sequence[str], full: Callable[[tuple[str, str]], bool], waits: Callable[[str, float], bool]
+    ) -> str | None:
+        """The next one's id. Entries of tasks that no longer wait take no turn; full lanes keep theirs."""
+        while (seat := next((seat for seat in self.turns if seat[0] in queues and not full(seat)), None)) is not None:
             waiting = self.turns[seat]
             while waiting:
                 due, _, task_id = heapq.heappop(waiting)
@@ -87,6 +89,8 @@ class MemoryBroker(Broker):
         self._tasks: dict[str, _Task] = {}
         self._keys: dict[str, str] = {}
         self._running: set[str] = set()
+        self._busy: Counter[tuple[str, str]] = Counter()  # how many of them, by queue and lane
+        self._capped = 0  # reserves that wait and may be waiting for a full lane
         self._lanes: dict[int, _Lanes] = {}
         self._delayed: list[tuple[float, int, str]] = []
         self._seq = 0
@@ -94,6 +98,7 @@ class MemoryBroker(Broker):
         self._watchers: set[MemoryObjectSendStream[Notice]] = set()
         self._beats: dict[str, tuple[float, Heartbeat]] = {}
         self._locks: dict[str, tuple[str, float]] = {}
+        self._empty: dict[str, float] = {}  # since when, or from when on, a bucket is empty
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,18 +116,25 @@ class MemoryBroker(Broker):
         return accepted
 
     async def reserve(
-        self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
+        self,
+        queues: Sequence[str],
+        *,
+        worker: str,
+        limit: int,
+        lease: float,
+        wait: float | None = None,
+        per_lane: int | None = None,
     ) -> list[Lease]:
         await anyio.lowlevel.checkpoint()
         until = None if wait is None else self._clock.monotonic() + wait
         while limit > 0:
-            claimed = list(self._claim(queues, worker, limit, lease))
+            claimed = list(self._claim(queues, worker, limit, lease, per_lane))
             left = None if until is None else until - self._clock.monotonic()
             if claimed or (left is not None and left <= 0):
                 return claimed
             due = self._delayed[0][0] - self._clock.now() if self._delayed else None
             pauses = [max(seconds, 0.0) for seconds in (left, due) if seconds is not None]
-            with pause.limit(self._clock, min(pauses) if pauses else None):
+            with pause.limit(self._clock, min(pauses) if pauses else None), self._waiting(per_lane is not None):
                 await self._wake.wait()
         return []
 
@@ -145,6 +157,8 @@ class MemoryBroker(Broker):
             done.append(task is not None)
             if task is not None:
                 self._end(task, end.state, result=end.result, error=end.error)
+        if self._capped:
+            self._wake_up()
         await anyio.lowlevel.checkpoint()
         return done
 
@@ -307,6 +321,16 @@ class MemoryBroker(Broker):
         if self._locks.get(name, ("", 0.0))[0] == owner:
             del self._locks[name]
 
+    async def book(
+        self, name: str, *, rate: float, burst: float = 1.0, cost: float = 1.0, most: float | None = None
+    ) -> float:
+        bucket.check(rate, burst, cost)
+        await anyio.lowlevel.checkpoint()
+        booking = bucket.book(self._empty.get(name), self._clock.now(), rate=rate, burst=burst, cost=cost, most=most)
+        if booking.holds:
+            self._empty[name] = booking.empty
+        return booking.wait
+
     async def now(self) -> float:
         await anyio.lowlevel.checkpoint()
         return self._clock.now()
@@ -336,10 +360,12 @@ class MemoryBroker(Broker):
         task = self._tasks.get(task_id)
         return task is not None and task.record.state is TaskState.QUEUED and task.record.not_before == due
 
-    def _claim(self, queues: Sequence[str], worker: str, limit: int, lease: float) -> Iterator[Lease]:
+    def _claim(
+        self, queues: Sequence[str], worker: str, limit: int, lease: float, per_lane: int | None
+    ) -> Iterator[Lease]:
         self._queue_due()
         claimed = 0
-        while claimed < limit and (task := self._next(queues)) is not None:
+        while claimed < limit and (task := self._next(queues, per_lane)) is not None:
             if (held := self._start(task, worker, lease)) is not None:
                 claimed += 1
                 yield held
@@ -351,9 +377,12 @@ class MemoryBroker(Broker):
             if self._waits(task_id, due):
                 self._queue(self._tasks[task_id])
 
-    def _next(self, queues: Sequence[str]) -> _Task | None:
+    def _next(self, queues: Sequence[str], per_lane: int | None) -> _Task | None:
+        def full(seat: tuple[str, str]) -> bool:
+            return per_lane is not None and self._busy[seat] >= per_lane
+
         for priority in sorted(self._lanes, reverse=True):
-            task_id = self._lanes[priority].pop(queues, self._waits)
+            task_id = self._lanes[priority].pop(queues, full, self._waits)
             if not self._lanes[priority].turns:
                 del self._lanes[priority]
             if task_id is not None:
@@ -375,6 +404,7 @@ class MemoryBroker(Broker):
             lease_until=now + lease,
         )
         self._running.add(record.id)
+        self._busy[_seat(record)] += 1
         return Lease(decode(task.raw), record.token, worker, record.attempt)
 
     def _held(self, lease: Lease) -> _Task | None:
@@ -394,7 +424,7 @@ class MemoryBroker(Broker):
                 task, TaskState.DEAD, error=error or self._error(task, "TaskDead", used_up(record.message.max_attempts))
             )
         else:
-            self._running.discard(record.id)
+            self._leave(record)
             task.set(
                 state=TaskState.QUEUED,
                 attempt=record.attempt if counted else record.attempt - 1,
@@ -408,9 +438,25 @@ class MemoryBroker(Broker):
     def _end(
         self, task: _Task, state: TaskState, *, result: bytes | None = None, error: ErrorRecord | None = None
     ) -> None:
-        self._running.discard(task.record.id)
+        self._leave(task.record)
         task.set(state=state, ended=self._clock.now(), lease_until=None, result=result, error=error)
         self._tell("state", task.record)
+
+    def _leave(self, record: TaskRecord) -> None:
+        """It runs no more, if it did."""
+        if record.id in self._running:
+            self._running.discard(record.id)
+            self._busy[_seat(record)] -= 1
+            if not self._busy[_seat(record)]:
+                del self._busy[_seat(record)]
+
+    @contextmanager
+    def _waiting(self, capped: bool) -> Iterator[None]:
+        self._capped += capped
+        try:
+            yield
+        finally:
+            self._capped -= capped
 
     def _tell(self, kind: str, record: TaskRecord, *, message: str = "") -> None:
         notice = Notice(
@@ -428,3 +474,7 @@ class MemoryBroker(Broker):
     def _wake_up(self) -> None:
         self._wake.set()
         self._wake = anyio.Event()
+
+
+def _seat(record: TaskRecord) -> tuple[str, str]:
+    return record.message.queue, record.message.lane

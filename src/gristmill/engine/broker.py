@@ -52,7 +52,14 @@ class Broker(ABC):
 
     @abstractmethod
     async def reserve(
-        self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
+        self,
+        queues: Sequence[str],
+        *,
+        worker: str,
+        limit: int,
+        lease: float,
+        wait: float | None = None,
+        per_lane: int | None = None,
     ) -> list[Lease]:
         """Claim up to ``limit`` tasks that are due, for ``lease`` seconds.
 
@@ -60,7 +67,8 @@ class Broker(ABC):
         wait; inside a lane, what has been due longest goes first. The queues have no order among each other: each is
         another set of lanes. With nothing due it waits, without polling delay, up to ``wait`` seconds (None: for ever, 0:
         not at all) and returns an empty list when that is over. A task whose deadline has passed goes to the dead letters
-        instead.
+        instead. A lane of a queue of which ``per_lane`` tasks run already, whoever runs them and whatever their priority,
+        keeps its turn and gives nothing until one of them ends or goes back.
         """
 
     @abstractmethod
@@ -148,6 +156,16 @@ class Broker(ABC):
     @abstractmethod
     async def unlock(self, name: str, *, owner: str) -> None:
         """Give the lock back if ``owner`` still has it."""
+
+    @abstractmethod
+    async def book(
+        self, name: str, *, rate: float, burst: float = 1.0, cost: float = 1.0, most: float | None = None
+    ) -> float:
+        """Book ``cost`` tokens of the bucket of that name, and return in how many seconds they may be used (0: now).
+
+        All workers share the bucket: it fills at ``rate`` tokens a second, up to ``burst``. Who comes first goes first.
+        Would the wait be longer than ``most`` seconds, nothing is booked, and that wait is returned.
+        """
 
     @abstractmethod
     async def now(self) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,7 +21,7 @@ from gristmill.brokers.sql.lanes import Claimant, claim, next_due
 from gristmill.brokers.sql.notices import NoticeBoard
 from gristmill.brokers.sql.rows import NEWS_QUEUED, NEWS_TOLD
 from gristmill.brokers.sql.watch import Watch
-from gristmill.engine import pause
+from gristmill.engine import bucket, pause
 from gristmill.engine.broker import Broker, QueueDepth
 from gristmill.engine.message import End, Heartbeat, Lease, Message, Notice, Progress, Release, TaskRecord
 from gristmill.engine.state import TaskState
@@ -47,6 +47,7 @@ class SqlBroker(Broker):
         self._dialect = dialect_for(url)
         self._failures: tuple[type[Exception], ...] = (*_unreachable, *self._dialect.errors)
         self._opened = AsyncExitStack()
+        self._capped = 0
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -77,10 +78,17 @@ class SqlBroker(Broker):
         return await self._commits.write(lambda c: steps.publish(c, self._clock.now(), messages))
 
     async def reserve(
-        self, queues: Sequence[str], *, worker: str, limit: int, lease: float, wait: float | None = None
+        self,
+        queues: Sequence[str],
+        *,
+        worker: str,
+        limit: int,
+        lease: float,
+        wait: float | None = None,
+        per_lane: int | None = None,
     ) -> list[Lease]:
         until = None if wait is None else self._clock.monotonic() + wait
-        claimant = Claimant(worker, self._presence.id, lease)
+        claimant = Claimant(worker, self._presence.id, lease, per_lane)
         while limit > 0:
             changed = self._changed
             leases, due = await self._commits.write(
@@ -91,7 +99,7 @@ class SqlBroker(Broker):
             if leases or (left is not None and left <= 0):
                 return leases
             pauses = [max(seconds, 0.0) for seconds in (left, due) if seconds is not None]
-            with pause.limit(self._clock, min(pauses) if pauses else None), self._watch.wanted():
+            with pause.limit(self._clock, min(pauses) if pauses else None), self._waiting(per_lane is not None):
                 await changed.wait()
         return []
 
@@ -186,6 +194,13 @@ class SqlBroker(Broker):
         mine = sa.delete(tables.lock).where(tables.lock.c.name == name, tables.lock.c.owner == owner)
         await self._commits.write(lambda c: c.execute(mine).rowcount)
 
+    async def book(
+        self, name: str, *, rate: float, burst: float = 1.0, cost: float = 1.0, most: float | None = None
+    ) -> float:
+        bucket.check(rate, burst, cost)
+        terms = {"rate": rate, "burst": burst, "cost": cost, "most": most}
+        return await self._commits.write(lambda c: steps.book(c, self._clock.now(), name, terms))
+
     async def now(self) -> float:
         await anyio.lowlevel.checkpoint()
         return self._clock.now()
@@ -212,10 +227,21 @@ class SqlBroker(Broker):
 
     def _committed(self) -> None:
         """Tell of what the transactions of this process did."""
-        if self._writer.info.pop(NEWS_QUEUED, False):
+        queued, told = (self._writer.info.pop(news, False) for news in (NEWS_QUEUED, NEWS_TOLD))
+        if queued or (told and self._capped):
             self._wake_up()
-        if self._writer.info.pop(NEWS_TOLD, False):
+        if told:
             self._board.look()
+
+    @contextmanager
+    def _waiting(self, capped: bool) -> Iterator[None]:
+        """``capped``: it may be waiting for a lane that has as many running as it may."""
+        self._capped += capped
+        try:
+            with self._watch.wanted():
+                yield
+        finally:
+            self._capped -= capped
 
     def _others_did(self) -> None:
         self._wake_up()
@@ -261,7 +287,7 @@ def _claim_or_due(
     c: sa.Connection, now: float, queues: Sequence[str], claimant: Claimant, limit: int
 ) -> tuple[list[Lease], float | None]:
     leases = claim(c, now, queues, claimant=claimant, limit=limit)
-    return leases, None if leases else next_due(c, now, queues)
+    return leases, None if leases else next_due(c, now, queues, capped=claimant.per_lane is not None)
 
 
 def _depths(rows: Sequence[Any], now: float) -> list[QueueDepth]:

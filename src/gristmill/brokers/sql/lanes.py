@@ -40,6 +40,11 @@ _due = (
     .limit(sa.bindparam("b_limit"))
     .with_for_update(skip_locked=True)
 )
+_busy = (
+    sa.select(task.c.queue, task.c.lane, sa.func.count().label("number"))
+    .where(task.c.state == RUNNING, task.c.queue.in_(sa.bindparam("b_queues", expanding=True)))
+    .group_by(task.c.queue, task.c.lane)
+)
 _first_in = sa.select(sa.func.min(task.c.not_before)).where(*_task_waits_in)
 _lane_due = sa.select(lane.c.due).where(*_lane_is)
 _set_due = sa.update(lane).where(*_lane_is).values(due=sa.bindparam("b_due"))
@@ -60,15 +65,18 @@ _claim_row = (
     )
 )
 
+ALL = 1_000_000_000
+
 Seat = tuple[str, int, str]  # queue, priority, lane
 
 
 class Claimant(NamedTuple):
-    """Who claims: the worker's name, its process (see ``presence``), and for how many seconds."""
+    """Who claims: the worker's name, its process (see ``presence``), for how many seconds, how many of one lane."""
 
     worker: str
     holder: str
     lease: float
+    per_lane: int | None = None
 
 
 def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
@@ -93,30 +101,59 @@ def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
 def claim(c: sa.Connection, now: float, queues: Sequence[str], *, claimant: Claimant, limit: int) -> list[Lease]:
     """Claim what is due: highest priority first, lanes in turn, what has been due longest first inside a lane."""
     leases: list[Lease] = []
+    cap = _Cap(c, queues, claimant.per_lane)
     while len(leases) < limit:
         room = limit - len(leases)
-        seats = c.execute(_seats, {"b_queues": list(queues), "b_now": now, "b_limit": room}).all()
+        seats = c.execute(_seats, {"b_queues": list(queues), "b_now": now, "b_limit": cap.look_at(room)}).all()
+        seats = [one for one in seats if cap.left(one)][:room]
         if not seats:
             break
         top = [one for one in seats if one.priority == seats[0].priority]
-        leases.extend(_serve(c, now, top, claimant, room=room))
+        leases.extend(_serve(c, now, top, claimant, room=room, cap=cap))
     return leases
 
 
-def next_due(c: sa.Connection, now: float, queues: Sequence[str]) -> float | None:
-    """Seconds until the next task of these queues is due, after a claim that found nothing."""
-    first = c.execute(sa.select(sa.func.min(lane.c.due)).where(lane.c.queue.in_(queues))).scalar()
+def next_due(c: sa.Connection, now: float, queues: Sequence[str], *, capped: bool = False) -> float | None:
+    """Seconds until the next task of these queues is due, after a claim that found nothing.
+
+    ``capped``: lanes with something due are full; no time makes them give more.
+    """
+    query = sa.select(sa.func.min(lane.c.due)).where(lane.c.queue.in_(queues))
+    first = c.execute(query.where(lane.c.due > now) if capped else query).scalar()
     return None if first is None else max(0.0, float(first) - now)
 
 
-def _serve(c: sa.Connection, now: float, seats: Sequence[Any], claimant: Claimant, *, room: int) -> list[Lease]:
+class _Cap:
+    """How many tasks each lane may still have started."""
+
+    def __init__(self, c: sa.Connection, queues: Sequence[str], per_lane: int | None) -> None:
+        self._most = per_lane
+        self._busy: dict[tuple[str, str], int] = {}
+        if per_lane is not None:
+            self._busy = {(row.queue, row.lane): row.number for row in c.execute(_busy, {"b_queues": list(queues)})}
+
+    def look_at(self, room: int) -> int:
+        """How many lanes to look at: any number of them may be full."""
+        return room if self._most is None else ALL
+
+    def left(self, one: Any) -> int:
+        return ALL if self._most is None else self._most - self._busy.get((one.queue, one.lane), 0)
+
+    def took(self, one: Any, number: int) -> None:
+        self._busy[one.queue, one.lane] = self._busy.get((one.queue, one.lane), 0) + number
+
+
+def _serve(
+    c: sa.Connection, now: float, seats: Sequence[Any], claimant: Claimant, *, room: int, cap: _Cap
+) -> list[Lease]:
     """One fair share from each of these lanes, one after the other, as if each had been asked for one task at a time."""
     share, more = divmod(room, len(seats))
     served, short = [], []
     for number, one in enumerate(seats):
-        wanted = share + (number < more)
+        wanted = min(share + (number < more), cap.left(one))
         rows = c.execute(_due, {**_at(one[:3]), "b_now": now, "b_limit": wanted}).all()
         served.append((one, rows))
+        cap.took(one, len(rows))
         if len(rows) < wanted:
             short.append(one)
     leases = _start(c, now, _in_turn([rows for _, rows in served]), claimant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +27,8 @@ from gristmill.brokers.sql.rows import (
     pieces,
     tell,
 )
-from gristmill.brokers.sql.tables import history, lock, notice, pack, record, task, worker
+from gristmill.brokers.sql.tables import history, lock, notice, pack, rate, record, task, worker
+from gristmill.engine import bucket
 from gristmill.engine.message import (
     End,
     ErrorRecord,
@@ -235,6 +236,17 @@ def take_lock(c: sa.Connection, now: float, name: str, owner: str, ttl: float) -
     c.execute(sa.delete(lock).where(lock.c.name == name))
     c.execute(sa.insert(lock), {"name": name, "owner": owner, "until": now + ttl})
     return True
+
+
+def book(c: sa.Connection, now: float, name: str, terms: Mapping[str, Any]) -> float:
+    """Book what the bucket of that name has, or will have."""
+    empty = c.execute(sa.select(rate.c.empty).where(rate.c.name == name).with_for_update()).scalar()
+    booking = bucket.book(empty, now, **terms)
+    if booking.holds and empty is None:
+        c.execute(sa.insert(rate), {"name": name, "empty": booking.empty})
+    elif booking.holds:
+        c.execute(sa.update(rate).where(rate.c.name == name).values(empty=booking.empty))
+    return booking.wait
 
 
 def _give_back(c: sa.Connection, now: float, given: Iterable[tuple[Any, bool, float, ErrorRecord | None]]) -> None:

@@ -84,6 +84,14 @@ lock = sa.Table(
     sa.Column("until", sa.Float, nullable=False),
 )
 
+# ``empty``: the time at which the bucket of that name had, or will have, no token.
+rate = sa.Table(
+    "rate",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("empty", sa.Float, nullable=False),
+)
+
 _history = msgspec.json.Decoder(list[ErrorRecord])
 _error = msgspec.json.Decoder(ErrorRecord)
 

@@ -9,6 +9,7 @@ import pytest
 from gristmill.base.clock import Clock
 from gristmill.engine.broker import Broker
 from gristmill.testing.brokers.holding import CancelContract, LeaseContract
+from gristmill.testing.brokers.limits import CapContract, RateContract
 from gristmill.testing.brokers.looking import HouseContract, NoticeContract, RecordContract
 from gristmill.testing.brokers.publishing import OrderContract, PublishContract
 from gristmill.testing.brokers.waiting import WaitContract
@@ -25,6 +26,8 @@ class BrokerContract(
     RecordContract,
     NoticeContract,
     HouseContract,
+    CapContract,
+    RateContract,
 ):
     """What every broker guarantees, on every back end of anyio that it names in ``backends``."""
 
