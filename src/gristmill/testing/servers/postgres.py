@@ -1,0 +1,108 @@
+"""One PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from gristmill.testing.servers.process import Server, ServerFailed
+from gristmill.testing.servers.programs import postgres_programs
+
+_USER = "postgres"
+
+
+class PostgresServer(Server):
+    """PostgreSQL with one empty database; ``config`` are further settings (``"max_connections=20"``).
+
+    It refuses to run as root, so root runs it as ``nobody``. Nothing is forced to the disk: it survives its own
+    end and SIGKILL, not the machine's.
+    """
+
+    name = "postgres"
+
+    def __init__(self, *, config: Sequence[str] = (), folder: Path | None = None) -> None:
+        super().__init__()
+        self._programs = folder or postgres_programs()
+        self._config = tuple(config)
+
+    @property
+    def url(self) -> str:
+        """For SQLAlchemy, without a driver's name, as the owner of everything."""
+        return self.url_for("postgres")
+
+    def url_for(self, database: str, *, port: int | None = None) -> str:
+        """Another database of it; through another port, where a proxy stands before it."""
+        return f"postgresql://{_USER}@127.0.0.1:{port or self.port}/{database}"
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _command(self) -> list[str]:
+        settings = [
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self.folder}",
+            "fsync=off",
+            "full_page_writes=off",
+            "shared_buffers=32MB",
+            "max_connections=200",
+            *self._config,
+        ]
+        options = [part for setting in settings for part in ("-c", setting)]
+        return [str(self._programs / "postgres"), "-D", str(self._data), *options]
+
+    def _prepare(self) -> None:
+        if self._data.exists():
+            (self._data / "postmaster.pid").unlink(missing_ok=True)  # of a killed one, whose number may be taken
+            return
+        if (owner := _unprivileged()) is not None:
+            self.folder.chmod(0o755)
+            os.chown(self.folder, *owner)
+        command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", _USER, "-A", "trust"]
+        command += ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+        done = self._spawn(command).wait()
+        if done != 0:
+            raise ServerFailed(f"initdb failed:\n{self._log_end()}")
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        owner = _unprivileged()
+        if owner is None:
+            return super()._spawn(command)
+        user, group = owner
+        with self.log.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603  our own command
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.folder,
+                user=user,
+                group=group,
+                extra_groups=[],
+            )
+
+    def _ready(self) -> bool:
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0].strip() == str(self.pid) and lines[7].strip() == "ready"
+
+    def _end(self, process: subprocess.Popen[bytes], *, keep_data: bool) -> None:
+        process.send_signal(signal.SIGINT)  # SIGTERM would wait for the clients
+
+    def _forget(self) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+
+
+def _unprivileged() -> tuple[int, int] | None:
+    if os.getuid() != 0:
+        return None
+    entry = pwd.getpwnam("nobody")
+    return entry.pw_uid, entry.pw_gid
