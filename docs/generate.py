@@ -37,7 +37,7 @@ from gristmill.storages import STORAGES
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py. Do not edit by hand. -->\n"
-USED = {"user_default_llm"}  # of the source's sections, those that this release reads
+USED = {"mysql", "postgres", "redis", "user_default_llm"}  # of the source's sections, those that this release reads
 
 
 def settings_page() -> str:
@@ -76,8 +76,12 @@ def settings_page() -> str:
         "## Sections of RAGFlow's configuration",
         "",
         "An existing `service_conf.yaml` can be read as it is. These sections are checked (a wrong key is an error), so that"
-        " a file stays right for the releases that use them. This release reads only `user_default_llm`: its"
-        " `default_models.embedding_model`, where `models.embedding` is not set.",
+        " a file stays right for the releases that use them. This release reads `mysql` and `postgres`"
+        " (where `stores.catalog`, or `DB_TYPE`, asks for them; `max_connections` bounds the connections of a process,"
+        " `stale_timeout` the seconds that one is kept unused), `redis` (the broker, unless `engine.broker` names another),"
+        " and `user_default_llm`: its `default_models.embedding_model`, where `models.embedding` is not set. With"
+        " `encrypt_password: true` the passwords of `mysql`, `postgres`, `redis` and `minio` are decrypted by the function"
+        " that `encrypt_module` names (`module#function`, called with `private_key` and the text).",
         "",
         "| section | keys |",
         "| --- | --- |",

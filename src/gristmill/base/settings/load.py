@@ -31,9 +31,29 @@ OLD_NAMES = {
     "DOC_ENGINE": "stores.docstore",
     "STORAGE_IMPL": "stores.storage",
     "DB_TYPE": "stores.catalog",
+    "WORKER_HEARTBEAT_TIMEOUT": "worker.heartbeat_timeout",
+    "MYSQL_HOST": "mysql.host",
+    "MYSQL_PORT": "mysql.port",
+    "MYSQL_USER": "mysql.user",
+    "MYSQL_PASSWORD": "mysql.password",
+    "MYSQL_DBNAME": "mysql.name",
+    "MYSQL_MAX_PACKET": "mysql.max_allowed_packet",
+    "POSTGRES_HOST": "postgres.host",
+    "POSTGRES_PORT": "postgres.port",
+    "POSTGRES_USER": "postgres.user",
+    "POSTGRES_PASSWORD": "postgres.password",
+    "POSTGRES_DBNAME": "postgres.name",
+    "REDIS_HOST": "redis.host",
+    "REDIS_PORT": "redis.port",
+    "REDIS_USERNAME": "redis.username",
+    "REDIS_PASSWORD": "redis.password",
+    "REDIS_DB": "redis.db",
 }
 # Where an environment variable that is not set is empty, as it is in the source's template. Elsewhere it is a mistake.
 _SHELL_LIKE = frozenset(SourceSections.model_fields)
+
+_ENCRYPTED = ("mysql", "postgres", "redis", "minio")  # sections whose password may be written encrypted
+_SERVICE_LINK = "tcp://"  # what Kubernetes puts into the variable REDIS_PORT where a service is called redis
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -63,6 +83,8 @@ def load_settings(
         _merge(tree, _read(path, environ))
     _merge(tree, _environment(environ))
     _place(tree, home)
+    _choose_broker(tree)
+    _decrypt(tree)
     ignored = [name for name in tree if name in FOREIGN]
     for name in ignored:
         del tree[name]
@@ -77,6 +99,40 @@ def _place(tree: Tree, home: Path | None) -> None:
     elif not isinstance(found, _Value) or not found.value:
         found = _Value(Path.home() / ".local" / "share" / "gristmill", "default")
     tree["home"] = _Value(str(Path(str(found.value)).expanduser().absolute()), found.origin)
+
+
+def _choose_broker(tree: Tree) -> None:
+    """A Redis that is configured is the broker, unless another one is named."""
+    host = _at(tree, "redis", "host")
+    broker = _at(tree, "engine", "broker")
+    if host and host.value and not (broker and broker.value):
+        _put(tree, ["engine", "broker"], _Value("redis", host.origin))
+
+
+def _at(tree: Tree, section: str, key: str) -> _Value | None:
+    inner = tree.get(section)
+    found = inner.get(key) if isinstance(inner, dict) else None
+    return found if isinstance(found, _Value) else None
+
+
+def _decrypt(tree: Tree) -> None:
+    """Passwords that were written encrypted, by the function that ``encrypt_module`` names (``module#function``)."""
+    switch, module, key = (tree.get(name) for name in ("encrypt_password", "encrypt_module", "private_key"))
+    if not isinstance(switch, _Value) or str(switch.value).lower() not in ("true", "1", "yes", "on"):
+        return
+    name, _, function = str(module.value if isinstance(module, _Value) else "").partition("#")
+    if not isinstance(key, _Value) or not key.value or not function:
+        raise SettingsError(
+            f"{switch.origin}: encrypt_password: needs encrypt_module (module#function) and private_key"
+        )
+    try:
+        decrypt = getattr(imported(name), function)
+    except (ImportError, AttributeError) as exc:
+        raise SettingsError(f"{module.origin if isinstance(module, _Value) else ''}: encrypt_module: {exc}") from exc
+    for section in _ENCRYPTED:
+        found = _at(tree, section, "password")
+        if found and found.value:
+            _put(tree, [section, "password"], _Value(decrypt(key.value, found.value), found.origin))
 
 
 def _files(config: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -156,7 +212,7 @@ def _environment(environ: Mapping[str, str]) -> Tree:
     """Old names first, then GRISTMILL_HOME and GRISTMILL_SECTION__KEY over them."""
     tree: Tree = {}
     for name, place in OLD_NAMES.items():
-        if environ.get(name):
+        if environ.get(name) and not environ[name].startswith(_SERVICE_LINK):
             value = environ[name].lower() if place.startswith("stores.") else environ[name]
             _put(tree, place.split("."), _Value(value, f"environment {name}"))
     for name, value in environ.items():
@@ -219,7 +275,7 @@ def _said(error: Any, origins: Mapping[str, str]) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
         return f"{where}: there is no setting {key!r}{hint}"
     given = "" if is_secret(key) or "input" not in error else f" (given: {masked(error['input'])!r})"
-    return f"{where}: {key}: {error['msg']}{given}"
+    return f"{where}: {key}: {error['msg'].removeprefix('Value error, ')}{given}"
 
 
 def _known(section: list[str]) -> list[str]:

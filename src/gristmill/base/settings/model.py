@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, unquote
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator
 
-from gristmill.base.settings import source
+from gristmill.base.settings import source, urls
 from gristmill.base.settings.mask import is_secret, masked, remember
 from gristmill.base.settings.source import Section
 
@@ -18,8 +20,22 @@ GIB = 1024**3
 class Engine(Section):
     """The task engine."""
 
-    broker: str = Field("", description="URL of the broker: sqlite:///PATH or memory://. Empty: a file in the home.")
+    broker: str = Field(
+        "",
+        description="URL of the broker, or a word: `redis` (the section redis), `database` (where the catalog is). Empty:"
+        " `redis` where that section is given, else a file in the home.",
+    )
     lease_seconds: float = Field(30.0, ge=1, le=3600, description="How long a claim holds; it is renewed at a third.")
+    lane_limit: int | None = Field(
+        None,
+        ge=1,
+        description="Tasks of one lane (a tenant's, say) that run at a time, over all workers. Empty: any number.",
+    )
+
+    @field_validator("broker")
+    @classmethod
+    def _broker_known(cls, given: str) -> str:
+        return urls.known(given, urls.BROKER_WORDS, "redis://HOST, sqlite:///PATH")
 
 
 class Worker(Section):
@@ -35,6 +51,9 @@ class Worker(Section):
     max_age_seconds: float = Field(3600.0, gt=0, description="Age at which a runner is replaced.")
     max_rss: int | None = Field(2 * GIB, description="Resident bytes above which a runner is replaced.")
     idle_seconds: float = Field(10.0, gt=0, description="Seconds without work after which runners are given up.")
+    heartbeat_timeout: float = Field(
+        120.0, ge=5, description="Seconds of silence after which a worker is taken out of the list of workers."
+    )
 
 
 class Pipeline(Section):
@@ -65,10 +84,19 @@ class Pipeline(Section):
 class Stores(Section):
     """Where things are kept."""
 
-    catalog: str = Field("", description="URL of the catalog: sqlite:///PATH. Empty, or sqlite: a file in the home.")
+    catalog: str = Field(
+        "",
+        description="URL of the catalog, or a word: `postgres` (the section postgres), `mysql` or `mariadb` (the section"
+        " mysql). Empty, or `sqlite`: a file in the home.",
+    )
     docstore: str = Field("sqlite", description="The doc store.")
     storage: str = Field("files", description="The storage of blobs.")
     durable: bool = Field(True, description="Whether blobs are forced to the disk before a submit is answered.")
+
+    @field_validator("catalog")
+    @classmethod
+    def _catalog_known(cls, given: str) -> str:
+        return urls.known(given, (urls.SQLITE, *urls.SERVERS), "postgresql://USER:PASSWORD@HOST/NAME, sqlite:///PATH")
 
 
 class EmbeddingModel(Section):
@@ -148,12 +176,24 @@ class Settings(source.SourceSections):
 
     @property
     def broker_url(self) -> str:
-        return self.engine.broker or f"sqlite:///{self.home / 'broker.db'}"
+        """Where the broker is, passwords readable."""
+        own = self.engine.broker
+        if own in ("redis", "valkey"):
+            return urls.redis_url(self.redis)
+        if own == "database" and not self.catalog_url.startswith(urls.SQLITE):
+            return self.catalog_url
+        return f"sqlite:///{self.home / 'broker.db'}" if own in ("", "database") else own
 
     @property
     def catalog_url(self) -> str:
-        own = self.stores.catalog in ("", "sqlite")
-        return f"sqlite:///{self.home / 'catalog.db'}" if own else self.stores.catalog
+        """Where the catalog is, passwords readable."""
+        own = self.stores.catalog
+        if own in ("", urls.SQLITE):
+            return f"sqlite:///{self.home / 'catalog.db'}"
+        if own not in urls.SERVERS:
+            return own
+        section, scheme = urls.SERVERS[own]
+        return urls.database_url(scheme, getattr(self, section))
 
     @property
     def embedding_endpoint(self) -> EmbeddingModel:
@@ -173,6 +213,9 @@ class Settings(source.SourceSections):
         )
 
 
+_PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")  # inside a URL
+
+
 def _secrets(value: Any, key: str = "") -> Iterator[str]:
     """Every text under a secret name."""
     if isinstance(value, dict):
@@ -182,7 +225,9 @@ def _secrets(value: Any, key: str = "") -> Iterator[str]:
         for item in value:
             yield from _secrets(item, key)
     elif isinstance(value, str) and is_secret(key):
-        yield value
+        yield from (value, quote(value, safe=""))  # as it stands in a URL, too
+    elif isinstance(value, str) and (found := _PASSWORD.search(value)):
+        yield from (found[1], unquote(found[1]))
 
 
 def _revealed(value: Any) -> Any:

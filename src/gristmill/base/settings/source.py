@@ -167,12 +167,15 @@ class Infinity(Section):
 
 
 class Redis(Section):
-    """Redis or Valkey."""
+    """Redis or Valkey. The port may stand in ``host``, or in ``port``, which counts more."""
 
     db: int = Field(1, ge=0)
     username: str = ""
     password: SecretStr = _NONE
     host: str = "localhost:6379"
+    port: int | None = Field(None, ge=1, le=65535)
+    ssl: bool = False
+    ssl_ca_certs: str = ""
 
 
 class TaskExecutor(Section):
