@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,15 @@ from gristmill.engine.message import Lease, new_message
 from gristmill.engine.middleware.chain import Handler, Job, Middleware, chain
 from gristmill.engine.middleware.log import logging
 from gristmill.engine.middleware.meter import metering
+from gristmill.engine.middleware.rate import pacing
 from gristmill.engine.middleware.retry import retrying
 from gristmill.engine.outcome import Outcome, ended, failure, stopped, success
-from gristmill.engine.task import Policy
+from gristmill.engine.state import TaskState
+from gristmill.engine.task import App, Policy, Task
 from gristmill.testing import bodies
 from gristmill.testing.clock import FakeClock
-from gristmill.testing.workers import run, working
+from gristmill.testing.flaky import FlakyBroker
+from gristmill.testing.workers import ends, run, working
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +63,56 @@ async def test_a_worker_runs_every_attempt_through_the_chain_it_was_given(memory
     async with working(memory_broker, middleware=[noting(order, "mine")]):
         await run(memory_broker, bodies.add.message(1, 1))
     assert order == ["mine in", "mine out"]
+
+
+async def test_tasks_with_a_rate_take_turns_over_all_workers(memory_broker: Broker) -> None:
+    """What would wait for long goes back uncounted, each behind the other."""
+    clock = FakeClock()
+    paced = Job(job().lease, Policy("t", rate=0.5, burst=2.0))
+    one, two = (chain(returning(success(1)), [pacing(memory_broker, clock)]) for _ in range(2))
+    assert [await handler(paced) for handler in (one, two)] == [success(1)] * 2
+    backs = [await handler(paced) for handler in (one, one, two)]
+    assert [back.reason for back in backs] == ["throttled"] * 3
+    assert [round(back.again_after or 0, 1) for back in backs] == [2.0, 4.0, 2.0]
+
+
+async def test_without_a_broker_a_task_with_a_rate_comes_again_uncounted(memory_broker: Broker) -> None:
+    flaky = FlakyBroker(memory_broker)
+    flaky.fail("book")
+    outcome = await chain(returning(success(1)), [pacing(flaky.broker, FakeClock())])(
+        Job(job().lease, Policy("t", rate=1.0))
+    )
+    assert (outcome.reason, outcome.again_after) == ("throttled", 1.0)
+
+
+async def test_a_worker_keeps_a_tasks_rate(memory_broker: Broker) -> None:
+    """The second one is not due again before its turn, and has not used up an attempt."""
+    app = App("paced")
+
+    @app.task(rate=0.001)
+    async def paced() -> None: ...
+
+    messages = [paced.message(), paced.message()]
+    async with working(memory_broker, app, inline=True):
+        await memory_broker.publish(messages)
+        async with memory_broker.notices() as notices:
+            await ends(memory_broker, messages[:1])
+            found = await memory_broker.describe([messages[1].id])
+            while found[0] is None or found[0].not_before - found[0].published < 900:
+                await anext(notices)
+                found = await memory_broker.describe([messages[1].id])
+    assert (found[0].state, found[0].attempt) == (TaskState.QUEUED, 0)
+
+
+@pytest.mark.parametrize("body", [bodies.paced, bodies.paced_async], ids=["def", "async def"])
+@pytest.mark.parametrize("inline", [False, True], ids=["runner", "inline"])
+async def test_a_body_takes_its_share_of_a_rate_that_all_workers_share(
+    memory_broker: Broker, body: Task[[], None], inline: bool
+) -> None:
+    options: dict[str, Any] = {"app": bodies.app, "inline": True} if inline else {}
+    async with working(memory_broker, **options):
+        assert (await run(memory_broker, body.message())).state is TaskState.SUCCEEDED
+    assert await memory_broker.book("bodies", rate=0.01, most=0.0) > 1.0
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ class Home:
     async def work(self, most: int = 10_000) -> list[TaskRecord]:
         """Run what waits, one task after the other; what may be repeated is repeated at once."""
         ended: list[TaskRecord] = []
-        inline = Inline(self.app, say=lambda said: None, publish=self._publish)
+        inline = Inline(self.app, say=lambda said: None, publish=self._publish, book=self.broker.book)
         for _ in range(most):
             leases = await self.broker.reserve([QUEUE], worker="w", limit=1, lease=60, wait=0)
             if not leases:

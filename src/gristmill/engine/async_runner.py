@@ -28,7 +28,7 @@ from gristmill.engine.message import Message
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.runner import run_async
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, Beat, Channel, Done, Frame, Said, Stop, Work, pack
+from gristmill.engine.wire import Answer, Ask, Beat, Book, Channel, Done, Frame, Said, Stop, Work, pack
 
 STEP_TABLE = 4  # bytes: the slot of the task whose step runs now, 0 for none
 BEAT = 0.05  # seconds between signs that the loop turns
@@ -180,16 +180,26 @@ class _AsyncRunner:
 
     async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
         self._asked += 1
-        number, event, box = self._asked, anyio.Event(), list[Answer]()
-        self._answers[number] = (event, box)
-        self._send(Ask(number, list(messages)))
+        return (await self._ask(Ask(self._asked, list(messages)))).accepted
+
+    def book(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        raise BrokerUnavailable("an async body throttles itself with `await ctx.throttle_async(...)`")
+
+    async def book_async(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        self._asked += 1
+        return (await self._ask(Book(self._asked, name, rate, burst, cost))).wait
+
+    async def _ask(self, question: Ask | Book) -> Answer:
+        event, box = anyio.Event(), list[Answer]()
+        self._answers[question.number] = (event, box)
+        self._send(question)
         try:
             await event.wait()
         finally:
-            del self._answers[number]
+            del self._answers[question.number]
         if box[0].error:
             raise BrokerUnavailable(box[0].error)
-        return box[0].accepted
+        return box[0]
 
 
 def _open_schedule() -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+import anyio
+
 from gristmill.base.errors import EngineError
 from gristmill.base.ids import new_id
+from gristmill.engine import bucket
 from gristmill.engine.message import Message
 
 
@@ -26,6 +30,14 @@ class Link(Protocol):
 
     async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
         """For ``async def`` bodies."""
+        ...
+
+    def book(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        """Seconds to wait, for ``def`` bodies."""
+        ...
+
+    async def book_async(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        """The same for ``async def`` bodies."""
         ...
 
 
@@ -81,6 +93,17 @@ class TaskContext:
         """The same from an ``async def`` body."""
         return await self._link.publish_async(messages) if messages else []
 
+    def throttle(self, name: str, *, rate: float, burst: float = 1.0, cost: float = 1.0) -> None:
+        """Wait until ``cost`` tokens of the bucket of that name are this body's, which all workers share: ``def`` bodies.
+
+        It fills at ``rate`` tokens a second up to ``burst``; who comes first goes first.
+        """
+        threading.Event().wait(self._link.book(name, rate=rate, burst=burst, cost=cost))  # which a signal ends
+
+    async def throttle_async(self, name: str, *, rate: float, burst: float = 1.0, cost: float = 1.0) -> None:
+        """The same from an ``async def`` body."""
+        await anyio.sleep(await self._link.book_async(name, rate=rate, burst=burst, cost=cost))
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Name what is being done, for the record of a failure. After an exception the name stays."""
@@ -98,6 +121,13 @@ class _NoLink:
 
     async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
         return self.publish(messages)
+
+    def book(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        bucket.check(rate, burst, cost)
+        return 0.0
+
+    async def book_async(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        return self.book(name, rate=rate, burst=burst, cost=cost)
 
 
 running: ContextVar[TaskContext | None] = ContextVar("gristmill_task", default=None)

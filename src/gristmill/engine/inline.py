@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import anyio
 from anyio import from_thread, to_thread
 
 from gristmill.engine.context import TaskContext
-from gristmill.engine.isolate import Publish, Say
+from gristmill.engine.isolate import Booker, Publish, Say
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit, run_async, run_sync
@@ -20,10 +21,11 @@ from gristmill.engine.wire import Said
 class Inline:
     """``async def`` bodies run in this loop under all their time limits; ``def`` bodies in threads, which nothing can end."""
 
-    def __init__(self, app: App, *, say: Say, publish: Publish) -> None:
+    def __init__(self, app: App, *, say: Say, publish: Publish, book: Booker) -> None:
         self._app = app
         self._say = say
         self._publish = publish
+        self._book = book
         self._running: dict[str, tuple[TaskContext, anyio.CancelScope]] = {}
         self._reasons: dict[str, str] = {}
         self.policies = {policy.name: policy for policy in app.policies()}
@@ -77,3 +79,9 @@ class Inline:
 
     async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
         return await self._publish(messages)
+
+    def book(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        return from_thread.run(partial(self._book, name, rate=rate, burst=burst, cost=cost))
+
+    async def book_async(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        return await self._book(name, rate=rate, burst=burst, cost=cost)

@@ -24,6 +24,7 @@ from anyio.abc import TaskGroup
 
 from gristmill.base.errors import (
     BrokerUnavailable,
+    EngineError,
     GristmillError,
     LoopBlocked,
 )
@@ -36,7 +37,7 @@ from gristmill.engine.outcome import Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit
 from gristmill.engine.sync_runner import STOP
 from gristmill.engine.task import Periodic, Policy
-from gristmill.engine.wire import Answer, Ask, Beat, Boot, Channel, Done, Fork, Frame, Said, Unfit, Work
+from gristmill.engine.wire import Answer, Ask, Beat, Book, Boot, Channel, Done, Fork, Frame, Said, Unfit, Work
 from gristmill.engine.wire import Stop as StopFrame
 
 log = get_logger(__name__)
@@ -48,6 +49,7 @@ BURNED = 0.15  # seconds of processor time used meanwhile: it does run, but not 
 DEAF_ANYWAY = 5.0  # seconds after which a silent loop is given up even if it burned nothing
 
 Publish = Callable[[Sequence[Message]], Coroutine[Any, Any, list[bool]]]
+Booker = Callable[..., Coroutine[Any, Any, float]]  # Broker.book
 Say = Callable[[Said], None]
 
 
@@ -66,7 +68,14 @@ class Pool:
     """Runs tasks in runners. ``policies`` and ``periodics`` are the app's, known once it has been entered."""
 
     def __init__(
-        self, app: str, *, config: Mapping[str, Any], limits: RunnerLimits, say: Say, publish: Publish
+        self,
+        app: str,
+        *,
+        config: Mapping[str, Any],
+        limits: RunnerLimits,
+        say: Say,
+        publish: Publish,
+        book: Booker,
     ) -> None:
         self.policies: dict[str, Policy] = {}
         self.periodics: list[Periodic] = []
@@ -75,6 +84,7 @@ class Pool:
         self._limits = limits
         self._say = say
         self._publish = publish
+        self._book = book
         self._nursery: Nursery | None = None
         self._booting = anyio.Lock()
         self._idle: list[Runner] = []
@@ -256,13 +266,17 @@ class Pool:
             runner.heaviest = frame.heaviest
         elif isinstance(frame, Unfit):
             runner.unfit = frame.error
-        elif isinstance(frame, Ask):
+        elif isinstance(frame, Ask | Book):
             self._children.start_soon(self._answer, runner, frame)
 
-    async def _answer(self, runner: Runner, ask: Ask) -> None:
+    async def _answer(self, runner: Runner, ask: Ask | Book) -> None:
         try:
-            answer = Answer(ask.number, await self._publish(ask.messages))
-        except BrokerUnavailable as exc:
+            if isinstance(ask, Ask):
+                answer = Answer(ask.number, await self._publish(ask.messages))
+            else:
+                wait = await self._book(ask.name, rate=ask.rate, burst=ask.burst, cost=ask.cost)
+                answer = Answer(ask.number, wait=wait)
+        except (BrokerUnavailable, EngineError) as exc:
             answer = Answer(ask.number, error=str(exc))
         with suppress(OSError):
             await runner.channel.send(answer)

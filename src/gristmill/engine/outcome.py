@@ -78,6 +78,11 @@ def stopped(reason: str) -> Outcome:
     return Outcome(Ending.STOPPED, reason=reason)
 
 
+def throttled(again_after: float) -> Outcome:
+    """It was not its turn yet; the attempt does not count."""
+    return Outcome(Ending.STOPPED, reason="throttled", again_after=again_after)
+
+
 def clean(text: str) -> str:
     """The text without what no encoding can carry: names of files bring halves of surrogate pairs."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

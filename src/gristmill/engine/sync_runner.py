@@ -17,7 +17,7 @@ from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, failure, stopped
 from gristmill.engine.runner import Stopped, run_sync, soft_limit
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, BlockingChannel, Done, Said, Work
+from gristmill.engine.wire import Answer, Ask, BlockingChannel, Book, Done, Said, Work
 
 STOP = signal.SIGUSR1  # the worker sends it to end the body that runs now
 
@@ -111,17 +111,27 @@ class _SyncRunner:
 
     def publish(self, messages: Sequence[Message]) -> list[bool]:
         self._asked += 1
+        return self._ask(Ask(self._asked, list(messages))).accepted
+
+    async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
+        return self.publish(messages)
+
+    def book(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        self._asked += 1
+        return self._ask(Book(self._asked, name, rate, burst, cost)).wait
+
+    async def book_async(self, name: str, *, rate: float, burst: float, cost: float) -> float:
+        return self.book(name, rate=rate, burst=burst, cost=cost)
+
+    def _ask(self, question: Ask | Book) -> Answer:
         with self._whole():
-            self._channel.send(Ask(self._asked, list(messages)))
+            self._channel.send(question)
             answer = self._answer()
         if answer is None:
             raise EngineError("the worker is gone")
         if answer.error:
             raise BrokerUnavailable(answer.error)
-        return answer.accepted
-
-    async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
-        return self.publish(messages)
+        return answer
 
     def _answer(self) -> Answer | None:
         while True:

@@ -13,6 +13,7 @@ import msgspec
 
 from gristmill.base.errors import EngineError, UnknownTask
 from gristmill.base.ids import new_id
+from gristmill.engine import bucket
 from gristmill.engine.broker import Broker
 from gristmill.engine.client import AsyncResult, Client, TaskHandle
 from gristmill.engine.context import TaskContext
@@ -32,6 +33,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     ``soft_time_limit`` raises SoftTimeLimitExceeded inside the body, ``time_limit`` ends it from outside. A task is tried
     ``max_retries + 1`` times; the n-th wait is random up to ``retry_backoff * 2**(n-1)``, at most ``retry_backoff_max``.
+    ``rate`` is how many of these tasks may start in a second, over all workers, after up to ``burst`` at once.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Policy(msgspec.Struct, frozen=True):
     max_retries: int = 2
     retry_backoff: float = 1.0
     retry_backoff_max: float = 300.0
+    rate: float | None = None
+    burst: float = 1.0
 
 
 class TaskOptions(TypedDict, total=False):
@@ -58,6 +62,8 @@ class TaskOptions(TypedDict, total=False):
     max_retries: int
     retry_backoff: float
     retry_backoff_max: float
+    rate: float | None
+    burst: float
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -176,6 +182,7 @@ class App:
         policy = Policy(name, is_async=inspect.iscoroutinefunction(body), bind=bind, **fields)
         if policy.name in self.tasks:
             raise EngineError(f"there is a task named {policy.name!r} already")
+        bucket.check(1.0 if policy.rate is None else policy.rate, policy.burst, 1.0)
         task: Task[P, R] = Task(self, body, policy)
         self.tasks[policy.name] = task
         return task

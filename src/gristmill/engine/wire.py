@@ -94,9 +94,22 @@ class Ask(msgspec.Struct, tag=True, frozen=True):
     messages: list[Message]
 
 
+class Book(msgspec.Struct, tag=True, frozen=True):
+    """From a runner: book so much of the bucket of that name."""
+
+    number: int
+    name: str
+    rate: float
+    burst: float
+    cost: float
+
+
 class Answer(msgspec.Struct, tag=True, frozen=True):
+    """To a runner: which messages were accepted; or in how many seconds what was booked may be used; or why neither."""
+
     number: int
     accepted: list[bool] = []
+    wait: float = 0.0
     error: str = ""
 
 
@@ -112,7 +125,7 @@ class Unfit(msgspec.Struct, tag=True, frozen=True):
     error: str
 
 
-Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Answer | Beat | Unfit
+Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Book | Answer | Beat | Unfit
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

@@ -26,6 +26,7 @@ from gristmill.engine.message import End, ErrorRecord, Lease, Message, Progress,
 from gristmill.engine.middleware.chain import Job, Middleware, chain
 from gristmill.engine.middleware.log import logging
 from gristmill.engine.middleware.meter import metering
+from gristmill.engine.middleware.rate import pacing
 from gristmill.engine.middleware.retry import retrying
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.reaper import reap
@@ -62,7 +63,8 @@ class Worker:
     """Runs tasks of one app from some queues.
 
     ``slots`` bodies of kind ``def`` and ``async_slots`` of kind ``async def`` at a time, in child processes; with
-    ``inline`` in this process. Leases of ``lease`` seconds are renewed at a third of that. One ``run`` for one Worker.
+    ``inline`` in this process. Of one lane of a queue at most ``lane_limit`` run, over all workers. Leases of
+    ``lease`` seconds are renewed at a third of that. One ``run`` for one Worker.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Worker:
         queues: Sequence[str] = ("default",),
         slots: int | None = None,
         async_slots: int = 100,
+        lane_limit: int | None = None,
         lease: float = 30.0,
         inline: bool = False,
         limits: RunnerLimits | None = None,
@@ -94,11 +97,12 @@ class Worker:
         self._app, self._config = app, dict(config or {})
         self._queues = list(queues)
         self._slots, self._async_slots = slots or os.cpu_count() or 1, async_slots
+        self._lane_limit = lane_limit
         self._lease = lease
         self._limits = limits or RunnerLimits()
         self._clock = clock or SystemClock()
         rng = rng or Random()  # noqa: S311  jitter, no secret
-        default = [logging(self._clock), metering(self._clock), retrying(rng)]
+        default = [pacing(broker, self._clock), logging(self._clock), metering(self._clock), retrying(rng)]
         self._middleware = list(middleware) if middleware is not None else default
         self._held: dict[str, Lease] = {}  # until their end is written
         self._running: dict[str, Lease] = {}
@@ -154,9 +158,10 @@ class Worker:
         return Work(self.done, self.failed, self._running)
 
     def _make_executor(self) -> AbstractAsyncContextManager[Executor]:
+        calls: dict[str, Any] = {"say": self._hear, "publish": self._broker.publish, "book": self._broker.book}
         if isinstance(self._app, App):
-            return Inline(self._app, say=self._hear, publish=self._broker.publish)
-        return Pool(self._app, config=self._config, limits=self._limits, say=self._hear, publish=self._broker.publish)
+            return Inline(self._app, **calls)
+        return Pool(self._app, config=self._config, limits=self._limits, **calls)
 
     async def _work(self) -> None:
         async with anyio.create_task_group() as jobs:
@@ -173,7 +178,9 @@ class Worker:
                 await self._change()
                 continue
             try:
-                leases = await self._broker.reserve(self._queues, worker=self.name, limit=room, lease=self._lease)
+                leases = await self._broker.reserve(
+                    self._queues, worker=self.name, limit=room, lease=self._lease, per_lane=self._lane_limit
+                )
                 pause = 0.1
             except BrokerUnavailable as exc:
                 log.warning("the broker does not answer", error=str(exc), again_after=pause)
@@ -378,7 +385,7 @@ def _step(lease: Lease, outcome: Outcome, now: float) -> End | Release:
     if outcome.ending is Ending.STOPPED and outcome.reason == "cancel":
         return End(lease, TaskState.CANCELLED, error=ErrorRecord("TaskCancelled", "cancelled", at=now))
     if outcome.ending is Ending.STOPPED:
-        return Release(lease, counted=False)
+        return Release(lease, delay=outcome.again_after or 0.0, counted=False)
     if outcome.again_after is not None:
         return Release(lease, delay=outcome.again_after, error=error)
     return End(lease, TaskState.FAILED, error=error)

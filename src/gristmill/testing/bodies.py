@@ -188,6 +188,18 @@ ODD = {
 }
 
 
+@app.task(bind=True)
+def paced(ctx: TaskContext) -> None:
+    """Takes the one token that there is."""
+    ctx.throttle("bodies", rate=0.01)
+
+
+@app.task(bind=True)
+async def paced_async(ctx: TaskContext) -> None:
+    """Takes the one token that there is."""
+    await ctx.throttle_async("bodies", rate=0.01)
+
+
 @app.task(name="bad_sync", **LIMITS)
 def bad_sync(kind: str) -> None:
     (BAD | ODD)[kind]()
