@@ -17,6 +17,7 @@ from gristmill.engine.wire import (
     Ask,
     Beat,
     BlockingChannel,
+    Book,
     Channel,
     Done,
     Fork,
@@ -39,7 +40,8 @@ frames = st.one_of(
     ),
     st.builds(Work, st.builds(new_message, texts), st.integers(1, 9), st.integers(0, 9), st.none() | st.integers(0, 9)),
     st.builds(Ask, st.integers(0, 9), st.lists(st.builds(new_message, texts), max_size=2)),
-    st.builds(Answer, st.integers(0, 9), st.lists(st.booleans(), max_size=3), texts),
+    st.builds(Book, st.integers(0, 9), texts, st.floats(0.1, 9), st.floats(0, 9), st.floats(0, 9)),
+    st.builds(Answer, st.integers(0, 9), st.lists(st.booleans(), max_size=3), st.floats(0, 9), texts),
 )
 
 
