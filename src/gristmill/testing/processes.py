@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import psutil
 
+from gristmill.testing import guardian
+
 
 def children(pid: int | None = None) -> set[int]:
-    """The living descendants of a process (default: this one); a zombie is not alive."""
-    found = set()
-    for child in psutil.Process(pid).children(recursive=True):
-        if alive(child.pid):
-            found.add(child.pid)
+    """The living descendants of a process (default: this one); a zombie is not alive, a test server is no child."""
+    found: set[int] = set()
+    for child in psutil.Process(pid).children():
+        if child.pid in guardian.watched() or not alive(child.pid):
+            continue
+        found.add(child.pid)
+        with suppress(psutil.NoSuchProcess):
+            found |= children(child.pid)
     return found
 
 

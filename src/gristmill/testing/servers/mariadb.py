@@ -7,7 +7,11 @@ import pwd
 import shutil
 import socket
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
+
+import pymysql
 
 from gristmill.testing.servers.process import PATIENCE, Server, ServerFailed
 from gristmill.testing.servers.programs import system_program
@@ -38,6 +42,46 @@ class MariaServer(Server):
         """Another database of it; through another port, where a proxy stands before it."""
         return f"mysql://root@127.0.0.1:{port or self.port}/{database}"
 
+    def execute(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Run statements as root, over a connection of its own; the rows of the last."""
+        with (
+            closing(
+                pymysql.connect(
+                    unix_socket=str(self._socket),
+                    user="root",
+                    database=database,
+                    autocommit=True,
+                    read_timeout=PATIENCE,
+                )
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def create_database(self, name: str) -> str:
+        """A new, empty database; its URL."""
+        self.execute(f"CREATE DATABASE `{name}`")
+        return self.url_for(name)
+
+    def drop_database(self, name: str) -> None:
+        """Remove it."""
+        self.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+    def empty(self, database: str = "gristmill") -> None:
+        """Delete all rows of all tables but those that say which migrations ran; ends who still uses it."""
+        users = self.execute(f"SELECT id FROM information_schema.processlist WHERE db = '{database}'")  # noqa: S608
+        tables = self.execute(
+            "SELECT table_name FROM information_schema.tables"  # noqa: S608  our own name
+            f" WHERE table_schema = '{database}' AND table_type = 'BASE TABLE' AND table_name NOT LIKE '%version%'"
+        )
+        for (user,) in users:
+            with suppress(pymysql.err.OperationalError):  # gone by itself
+                self.execute(f"KILL {user}")
+        deletes = [f"DELETE FROM `{table}`" for (table,) in tables]  # noqa: S608
+        self.execute("SET foreign_key_checks = 0", *deletes, database=database)
+
     @property
     def _data(self) -> Path:
         return self.folder / "data"
@@ -65,7 +109,7 @@ class MariaServer(Server):
             f"--pid-file={self.folder / 'pid'}",
             "--skip-name-resolve",
             "--character-set-server=utf8mb4",  # the built-in one is latin1
-            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-flush-log-at-trx-commit=2",
             "--innodb-buffer-pool-size=64M",
             "--performance-schema=off",
             "--max-connections=200",

@@ -9,11 +9,25 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from gristmill.testing.servers.process import Server, ServerFailed
+import pg8000.native
+
+from gristmill.testing.servers.process import PATIENCE, Server, ServerFailed
 from gristmill.testing.servers.programs import postgres_programs
 
+_Connection: Any = pg8000.native.Connection  # it has no types
 _USER = "postgres"
+_EMPTY = """
+DO $$ DECLARE one text; BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    SET LOCAL session_replication_role = replica;
+    FOR one IN SELECT quote_ident(tablename) FROM pg_tables
+        WHERE schemaname = 'public' AND tablename NOT LIKE '%version%'
+    LOOP EXECUTE 'DELETE FROM ' || one; END LOOP;
+END $$
+"""
 
 
 class PostgresServer(Server):
@@ -38,6 +52,25 @@ class PostgresServer(Server):
     def url_for(self, database: str, *, port: int | None = None) -> str:
         """Another database of it; through another port, where a proxy stands before it."""
         return f"postgresql://{_USER}@127.0.0.1:{port or self.port}/{database}"
+
+    def execute(self, statement: str, *, database: str = "postgres") -> list[list[Any]]:
+        """Run one statement as the owner of everything, over a connection of its own; its rows."""
+        socket = self.folder / f".s.PGSQL.{self.port}"
+        with _Connection(_USER, database=database, unix_sock=str(socket), timeout=PATIENCE) as connection:
+            return connection.run(statement) or []
+
+    def create_database(self, name: str) -> str:
+        """A new, empty database; its URL."""
+        self.execute(f'CREATE DATABASE "{name}"')
+        return self.url_for(name)
+
+    def drop_database(self, name: str) -> None:
+        """Remove it, whoever is connected."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def empty(self, database: str = "postgres") -> None:
+        """Delete all rows of all tables but those that say which migrations ran; ends who still uses it."""
+        self.execute(_EMPTY, database=database)
 
     @property
     def _data(self) -> Path:

@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-from gristmill.testing.servers import guardian
+from gristmill.testing import guardian
 
 PATIENCE = 60.0  # seconds for a server to come up or go; a safety on a loaded machine, not a measure
 _POLL = 0.005

@@ -175,7 +175,7 @@ class _Connection:
             raise
 
     def command(self, *arguments: str | bytes | int | float) -> Any:
-        self._socket.sendall(hiredis.pack_command(tuple(arguments)))
+        self._socket.sendall(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # its stub means one argument
         while (answer := self._reader.gets()) is False:
             data = self._socket.recv(65536)
             if not data:

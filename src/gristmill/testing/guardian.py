@@ -32,13 +32,23 @@ for folder in folders: shutil.rmtree(folder, ignore_errors=True)
 """
 
 
+_watched: set[int] = set()
+
+
+def watched() -> set[int]:
+    """The servers of this process that run, and the guardian."""
+    return _watched | ({_guardian.pid} if _guardian is not None else set())
+
+
 def watch_process(pid: int) -> None:
     """Kill this process when we are gone."""
+    _watched.add(pid)
     _tell(f"+pid {pid}")
 
 
 def forget_process(pid: int) -> None:
     """It has ended, and its number may be another's soon."""
+    _watched.discard(pid)
     _tell(f"-pid {pid}")
 
 
