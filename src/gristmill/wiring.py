@@ -161,7 +161,9 @@ def pipeline_app(config: dict[str, Any]) -> App:
     register(
         app,
         cache(lambda: open_ports(settings)),
-        limits=TaskLimits(own.soft_time_limit, own.time_limit, own.memory_limit),
+        limits=TaskLimits(
+            own.soft_time_limit, own.time_limit, own.memory_limit, embedding_rate=_embedding_rate(settings)
+        ),
         upkeep=Upkeep(
             pipeline.sweep_seconds,
             pipeline.retired_grace_seconds,
@@ -170,6 +172,12 @@ def pipeline_app(config: dict[str, Any]) -> App:
         ),
     )
     return app
+
+
+def _embedding_rate(settings: Settings) -> float | None:
+    """Requests a second to the embedding model."""
+    per_minute = settings.embedding_endpoint.requests_per_minute
+    return None if per_minute is None else per_minute / 60
 
 
 def search_service(settings: Settings, ports: Ports) -> Any:
@@ -269,7 +277,9 @@ def make_embedder(settings: Settings, name: str) -> Embedder:
         endpoint = settings.embedding_endpoint
         if not endpoint.base_url or not endpoint.model:
             raise SettingsError("embedder openai: models.embedding needs base_url and model")
-        options |= endpoint.model_dump() | {"api_key": endpoint.api_key.get_secret_value()}
+        options |= endpoint.model_dump(exclude={"requests_per_minute"}) | {
+            "api_key": endpoint.api_key.get_secret_value()
+        }
     embedder: Embedder = made(**options)
     return embedder
 

@@ -13,10 +13,12 @@ import pytest
 from gristmill.base.errors import ModelRefused, ModelUnavailable
 from gristmill.docstores.sqlite import SqliteDocStore
 from gristmill.engine.state import TaskState
+from gristmill.engine.task import App
 from gristmill.pipeline import stages
 from gristmill.pipeline.plan import part_message
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.pipeline.stages import blob_key
+from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
 from gristmill.ports.catalog import GenState, RunState
 from gristmill.ports.docstore import Filter, Record, Space
 from gristmill.ports.document import Range
@@ -462,3 +464,11 @@ async def test_a_document_that_changes_while_it_is_in_work_ends_as_its_latest_co
     assert all("storms" in record.content for record in home.chunks(document))
     home.sweep()
     assert home.stored() == {document.live: document.chunks}
+
+
+async def test_requests_to_the_embedder_share_a_rate_over_all_workers(home: Home) -> None:
+    home.app = App("pipeline")
+    register(home.app, lambda: home.ports, limits=TaskLimits(embedding_rate=0.001), upkeep=Upkeep())
+    assert (await home.ingest(home.write("a.txt", "one text, one batch"))).live
+    assert home.embedder.texts
+    assert await home.broker.book("embedder:lexical", rate=0.001, most=0.0) > 1.0

@@ -11,6 +11,7 @@ from gristmill.ports.model import Embedder
 
 KIND = "vector"
 Report = Callable[[float, str], None]
+Pace = Callable[[], None]  # waits until one more request may be made
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,14 @@ def vector_key(embedder: Embedder, text: str) -> str:
     return digest(embedder.id, str(embedder.dim), "passage", text)
 
 
-def embed(texts: Sequence[str], embedder: Embedder, cache: StageCache, report: Report) -> Embedded:
-    """A vector for each text, in order.
+def at_once() -> None:
+    """No rate to keep."""
+
+
+def embed(
+    texts: Sequence[str], embedder: Embedder, cache: StageCache, report: Report, *, pace: Pace = at_once
+) -> Embedded:
+    """A vector for each text, in order. ``pace`` is called before each batch.
 
     Known texts come from the cache; the others are embedded in batches of like length, and each batch is kept as soon as
     it is there, so that a crash repeats at most one batch.
@@ -37,6 +44,7 @@ def embed(texts: Sequence[str], embedder: Embedder, cache: StageCache, report: R
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     done = 0
     for batch in _batches(missing, embedder.batch):
+        pace()
         vectors = embedder.embed([missing[key] for key in batch], "passage")
         fresh = dict(zip(batch, vectors, strict=True))
         cache.put_many(KIND, fresh)

@@ -15,7 +15,7 @@ import msgspec
 from gristmill.base.clock import Clock
 from gristmill.base.errors import BlobMissing, DocumentTooLarge, EmptyDocument, StoreError
 from gristmill.base.ids import content_digest, digest
-from gristmill.pipeline.embed import embed
+from gristmill.pipeline.embed import Pace, at_once, embed
 from gristmill.pipeline.index import records, write
 from gristmill.pipeline.settings import IngestSettings, load_settings
 from gristmill.ports.cache import StageCache
@@ -132,7 +132,9 @@ def make_chunks(ports: Ports, work: Piece, stage: StageName) -> Made:
     return _unpacked(fresh)
 
 
-def embed_and_write(ports: Ports, work: Piece, made: Made, *, report: Report, stage: StageName) -> Written:
+def embed_and_write(
+    ports: Ports, work: Piece, made: Made, *, report: Report, stage: StageName, pace: Pace = at_once
+) -> Written:
     """Embed a slice of a part's chunks and write its records. Raises GenerationClosed when the run was overtaken."""
     first = work.part.chunk_first or 0
     mine = made.chunks[first : work.part.chunk_last]
@@ -144,7 +146,7 @@ def embed_and_write(ports: Ports, work: Piece, made: Made, *, report: Report, st
         window = mine[at : at + WINDOW]
         share = _share_of(report, at / len(mine), len(window) / len(mine))
         with stage("embed"):
-            embedded = embed([chunk.text for chunk in window], embedder, ports.cache, share)
+            embedded = embed([chunk.text for chunk in window], embedder, ports.cache, share, pace=pace)
         with stage("index"):
             batch = records(
                 window,

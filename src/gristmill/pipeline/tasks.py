@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from gristmill.base.errors import (
     BlobMissing,
@@ -19,6 +20,7 @@ from gristmill.base.settings.mask import masked_text
 from gristmill.engine.context import TaskContext
 from gristmill.engine.task import App, TaskOptions
 from gristmill.pipeline import stages
+from gristmill.pipeline.embed import Pace, at_once
 from gristmill.pipeline.plan import (
     FINISH_TASK,
     PART_TASK,
@@ -47,6 +49,7 @@ class TaskLimits:
     time_limit: float = 3660.0
     memory_limit: int | None = 2 * 1024**3
     plan_time_limit: float = 60.0
+    embedding_rate: float | None = None  # requests a second, over all workers
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def register(app: App, ports: Callable[[], Ports], *, limits: TaskLimits, upkeep
 
     def part(ctx: TaskContext, run_id: str, number: int) -> dict[str, object]:
         with _writes_down(ctx, ports(), run_id):
-            return _part(ctx, ports(), run_id, number)
+            return _part(ctx, ports(), run_id, number, limits.embedding_rate)
 
     def finish(ctx: TaskContext, run_id: str) -> dict[str, object]:
         with _writes_down(ctx, ports(), run_id):
@@ -132,7 +135,7 @@ def _units_per_part(ports: Ports, run: Run, settings: IngestSettings) -> int:
     return settings.pages_per_part if ports.parser(run.format).unit == "page" else settings.rows_per_part
 
 
-def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int) -> dict[str, object]:
+def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float | None) -> dict[str, object]:
     run = ports.catalog.start(run_id)
     part = ports.catalog.part(run_id, number)
     if not part.done:
@@ -141,7 +144,8 @@ def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int) -> dict[str,
         work = _share(ctx, ports, work, len(made.chunks))
         report = _reporter(ctx, ports, run_id, number)
         report(0.1, f"{len(made.chunks)} chunks")
-        written = stages.embed_and_write(ports, work, made, report=report, stage=ctx.stage)
+        pace = _pace(ctx, work.settings.embedder, rate)
+        written = stages.embed_and_write(ports, work, made, report=report, stage=ctx.stage, pace=pace)
         part = Part(run_id, number, chunks=written.chunks, tokens=written.tokens, pages=written.pages)
         text = f"part {number}: {written.pages} pages, {written.chunks} chunks, {written.embedded} newly embedded"
         unread = [] if work.part.chunk_first else [_line(ports, "parse", one, number) for one in made.warnings]
@@ -151,6 +155,13 @@ def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int) -> dict[str,
         with ctx.stage("commit"):
             stages.commit(ports, run)
     return {"chunks": part.chunks, "tokens": part.tokens, "left": left}
+
+
+def _pace(ctx: TaskContext, embedder: str, rate: float | None) -> Pace:
+    """Requests to a model share its rate over all workers; a second's worth may go at once."""
+    if rate is None:
+        return at_once
+    return partial(ctx.throttle, f"embedder:{embedder}", rate=rate, burst=max(1.0, rate))
 
 
 def _share(ctx: TaskContext, ports: Ports, work: Piece, chunks: int) -> Piece:

@@ -107,6 +107,9 @@ class EmbeddingModel(Section):
     api_key: SecretStr = Field(SecretStr(""), description="The key, sent as a bearer token.")
     dimensions: int | None = Field(None, ge=1, description="Length of the vectors. Empty: the model's own.")
     concurrency: int = Field(4, ge=1, le=256, description="Requests in flight at once.")
+    requests_per_minute: float | None = Field(
+        None, gt=0, description="Requests that all workers together make in a minute. Empty: as many as they can."
+    )
     timeout: float = Field(60.0, gt=0, description="Seconds until a request is given up.")
     max_tokens: int = Field(8000, ge=16, description="Tokens of the longest text sent in one piece.")
     query_prefix: str = Field("", description="Put before a question (E5 models want `query: `).")
