@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import msgspec
@@ -16,6 +15,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.ids import new_id
+from gristmill.brokers.memory.lanes import Kept, Lanes, seat_of
 from gristmill.engine import bucket, pause
 from gristmill.engine.broker import Broker, QueueDepth
 from gristmill.engine.message import (
@@ -33,52 +33,9 @@ from gristmill.engine.message import (
     too_late,
     used_up,
 )
-from gristmill.engine.state import TaskState, may
+from gristmill.engine.state import TaskState
 
 NOTICE_BUFFER = 10_000  # notices a watcher may lag behind before it misses some
-
-
-@dataclass
-class _Task:
-    record: TaskRecord
-    raw: bytes  # the message as it travels: every lease gets a copy of its own
-    seq: int
-    deadline: float | None = None
-
-    def set(self, **changes: Any) -> TaskRecord:
-        state = changes.get("state", self.record.state)
-        if state is not self.record.state and not may(self.record.state, state):
-            raise AssertionError(f"illegal step {self.record.state} -> {state}")
-        self.record = msgspec.structs.replace(self.record, **changes)
-        return self.record
-
-
-@dataclass
-class _Lanes:
-    """The queued tasks of one priority that are due: lanes take turns; inside a lane, what has been due longest goes first."""
-
-    turns: OrderedDict[tuple[str, str], list[tuple[float, int, str]]] = field(default_factory=OrderedDict)
-
-    def push(self, task: _Task) -> None:
-        record = task.record
-        waiting = self.turns.setdefault(_seat(record), [])
-        heapq.heappush(waiting, (record.not_before, task.seq, record.id))
-
-    def pop(
-        self, queues: Sequence[str], full: Callable[[tuple[str, str]], bool], waits: Callable[[str, float], bool]
-    ) -> str | None:
-        """The next one's id. Entries of tasks that no longer wait take no turn; full lanes keep theirs."""
-        while (seat := next((seat for seat in self.turns if seat[0] in queues and not full(seat)), None)) is not None:
-            waiting = self.turns[seat]
-            while waiting:
-                due, _, task_id = heapq.heappop(waiting)
-                if waits(task_id, due):
-                    self.turns.move_to_end(seat)
-                    if not waiting:
-                        del self.turns[seat]
-                    return task_id
-            del self.turns[seat]
-        return None
 
 
 class MemoryBroker(Broker):
@@ -86,12 +43,12 @@ class MemoryBroker(Broker):
 
     def __init__(self, url: str = "memory://", *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._tasks: dict[str, _Task] = {}
+        self._tasks: dict[str, Kept] = {}
         self._keys: dict[str, str] = {}
         self._running: set[str] = set()
         self._busy: Counter[tuple[str, str]] = Counter()  # how many of them, by queue and lane
         self._capped = 0  # reserves that wait and may be waiting for a full lane
-        self._lanes: dict[int, _Lanes] = {}
+        self._lanes: dict[int, Lanes] = {}
         self._delayed: list[tuple[float, int, str]] = []
         self._seq = 0
         self._wake = anyio.Event()
@@ -342,18 +299,18 @@ class MemoryBroker(Broker):
         self._seq += 1
         record = TaskRecord(decode(raw), TaskState.QUEUED, published=now, not_before=now + message.delay)
         deadline = None if message.deadline is None else now + message.deadline
-        self._tasks[message.id] = task = _Task(record, raw, self._seq, deadline)
+        self._tasks[message.id] = task = Kept(record, raw, self._seq, deadline)
         if message.key is not None:
             self._keys[message.key] = message.id
         self._queue(task)
         return True
 
-    def _queue(self, task: _Task) -> None:
+    def _queue(self, task: Kept) -> None:
         record = task.record
         if record.not_before > self._clock.now():
             heapq.heappush(self._delayed, (record.not_before, task.seq, record.id))
         else:
-            self._lanes.setdefault(record.message.priority, _Lanes()).push(task)
+            self._lanes.setdefault(record.message.priority, Lanes()).push(task)
 
     def _waits(self, task_id: str, due: float) -> bool:
         """Whether a task still waits under the entry that was made when it was to be due at ``due``."""
@@ -377,7 +334,7 @@ class MemoryBroker(Broker):
             if self._waits(task_id, due):
                 self._queue(self._tasks[task_id])
 
-    def _next(self, queues: Sequence[str], per_lane: int | None) -> _Task | None:
+    def _next(self, queues: Sequence[str], per_lane: int | None) -> Kept | None:
         def full(seat: tuple[str, str]) -> bool:
             return per_lane is not None and self._busy[seat] >= per_lane
 
@@ -389,7 +346,7 @@ class MemoryBroker(Broker):
                 return self._tasks[task_id]
         return None
 
-    def _start(self, task: _Task, worker: str, lease: float) -> Lease | None:
+    def _start(self, task: Kept, worker: str, lease: float) -> Lease | None:
         record, now = task.record, self._clock.now()
         reason = too_late(record.attempt, record.message.max_attempts, task.deadline, now)
         if reason is not None:
@@ -404,16 +361,16 @@ class MemoryBroker(Broker):
             lease_until=now + lease,
         )
         self._running.add(record.id)
-        self._busy[_seat(record)] += 1
+        self._busy[seat_of(record)] += 1
         return Lease(decode(task.raw), record.token, worker, record.attempt)
 
-    def _held(self, lease: Lease) -> _Task | None:
+    def _held(self, lease: Lease) -> Kept | None:
         task = self._tasks.get(lease.id)
         if task is None or task.record.state is not TaskState.RUNNING or task.record.token != lease.token:
             return None
         return task
 
-    def _back(self, task: _Task, *, counted: bool, delay: float, error: ErrorRecord | None) -> None:
+    def _back(self, task: Kept, *, counted: bool, delay: float, error: ErrorRecord | None) -> None:
         record = task.record
         if error is not None:
             task.set(history=[*record.history, error])
@@ -436,7 +393,7 @@ class MemoryBroker(Broker):
             self._tell("state", task.record)
 
     def _end(
-        self, task: _Task, state: TaskState, *, result: bytes | None = None, error: ErrorRecord | None = None
+        self, task: Kept, state: TaskState, *, result: bytes | None = None, error: ErrorRecord | None = None
     ) -> None:
         self._leave(task.record)
         task.set(state=state, ended=self._clock.now(), lease_until=None, result=result, error=error)
@@ -446,9 +403,9 @@ class MemoryBroker(Broker):
         """It runs no more, if it did."""
         if record.id in self._running:
             self._running.discard(record.id)
-            self._busy[_seat(record)] -= 1
-            if not self._busy[_seat(record)]:
-                del self._busy[_seat(record)]
+            self._busy[seat_of(record)] -= 1
+            if not self._busy[seat_of(record)]:
+                del self._busy[seat_of(record)]
 
     @contextmanager
     def _waiting(self, capped: bool) -> Iterator[None]:
@@ -468,13 +425,9 @@ class MemoryBroker(Broker):
             except (anyio.WouldBlock, anyio.BrokenResourceError):
                 continue  # a notice is a hint; the record has the truth
 
-    def _error(self, task: _Task, kind: str, message: str) -> ErrorRecord:
+    def _error(self, task: Kept, kind: str, message: str) -> ErrorRecord:
         return ErrorRecord(kind, message, attempt=task.record.attempt, at=self._clock.now())
 
     def _wake_up(self) -> None:
         self._wake.set()
         self._wake = anyio.Event()
-
-
-def _seat(record: TaskRecord) -> tuple[str, str]:
-    return record.message.queue, record.message.lane
