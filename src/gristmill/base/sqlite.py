@@ -18,7 +18,8 @@ log = get_logger(__name__)
 # The WAL-reset bug: two connections may corrupt a database between 3.7.0 and these releases of each line.
 _FIXED_LINES = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 
-_TRIES, _PAUSE = 500, 0.01  # seconds
+_TRIES = 500  # of a pragma that finds the database locked
+_PAUSE = 0.01  # seconds between them
 
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
