@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
+from anyio.abc import TaskGroup
 
 from gristmill.base.errors import StoreUnavailable
 from gristmill.brokers.memory import MemoryBroker
 from gristmill.engine.message import End, ErrorRecord, Message, Release, TaskRecord
 from gristmill.engine.state import TaskState
-from gristmill.pipeline import service as service_module
+from gristmill.pipeline import reconcile as reconcile_module
 from gristmill.pipeline.plan import QUEUE, finish_message
-from gristmill.pipeline.service import Reconciled
-from gristmill.ports.catalog import Document, RunState
+from gristmill.pipeline.reconcile import LOCK, Reconciled, Reconciler
+from gristmill.ports.catalog import Document, Failure, RunState
+from gristmill.testing.forgetting import forget
 from pipeline.home import SMALL, TENANT, CrashError, Home, paragraphs, pdf, with_slices
 
 pytestmark = pytest.mark.anyio
@@ -189,7 +193,7 @@ async def test_a_task_that_ends_while_we_look_is_no_loss(home: Home, monkeypatch
 
 
 async def test_only_what_the_broker_does_not_know_is_published(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "BATCH", 4)
+    monkeypatch.setattr(reconcile_module, "BATCH", 4)
     for number in range(10):
         await home.submit(home.write(f"{number}.md", f"text {number}"))
     forgotten = MemoryBroker(clock=home.clock)
@@ -232,42 +236,145 @@ def _counted(real: object, name: str, asked: list[str]) -> object:
     return counted
 
 
-async def test_the_keeper_looks_again_at_once_when_a_task_ends_badly(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+class Keeper:
+    """A keeper at work, whose looks at all runs can be waited for."""
+
+    def __init__(self, home: Home, group: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._send, self._looked = anyio.create_memory_object_stream[Reconciled](100)
+        look = Reconciler.look
+
+        async def noted(me: Reconciler, **how: object) -> Reconciled:
+            done = await look(me, **how)  # type: ignore[arg-type]
+            await self._send.send(done)
+            return done
+
+        monkeypatch.setattr(Reconciler, "look", noted)
+        self._group, self._home = group, home
+
+    def start(self, *, every: float) -> None:
+        self._group.start_soon(lambda: self._home.service.keep_reconciled(every=every, owner="me"))
+
+    async def looked(self) -> Reconciled:
+        return await self._looked.receive()
+
+    def close(self) -> None:
+        self._group.cancel_scope.cancel()
+        self._send.close()
+        self._looked.close()
+
+
+@pytest.fixture
+async def keeper(home: Home, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keeper]:
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            keeper = Keeper(home, group, monkeypatch)
+            yield keeper
+            keeper.close()
+
+
+async def test_a_run_ends_at_once_when_a_task_ends_badly_and_nothing_else_is_looked_at(
+    home: Home, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submission = await home.submit(home.write("a.md", paragraphs(3)))
-    looked, told = anyio.create_memory_object_stream[Reconciled](10)
-    reconcile = home.service.reconcile
+    await home.submit(home.write("b.md", paragraphs(3)))
+    keeper.start(every=3600.0)
+    assert (await keeper.looked()).failed == 0
+    catalog, asked, ended = home.ports.catalog, list[str](), anyio.Event()
+    fail = catalog.fail
 
-    async def noted() -> Reconciled:
-        done = await reconcile()
-        await looked.send(done)
+    def failed(run_id: str, failure: Failure) -> bool:
+        done = fail(run_id, failure)
+        anyio.from_thread.run_sync(ended.set)
         return done
 
-    monkeypatch.setattr(home.service, "reconcile", noted)
-    with anyio.fail_after(30), looked, told:
-        async with anyio.create_task_group() as group:
-            group.start_soon(lambda: home.service.keep_reconciled(every=3600.0, owner="me"))
-            assert (await told.receive()).failed == 0
-            await end_next(home, TaskState.FAILED)
-            assert (await told.receive()).failed == 1
-            group.cancel_scope.cancel()
+    monkeypatch.setattr(catalog, "fail", failed)
+    monkeypatch.setattr(catalog, "unfinished", _counted(catalog.unfinished, "unfinished", asked))
+    await end_next(home, TaskState.FAILED)
+    await ended.wait()
     assert home.document(submission.document.id).state is RunState.FAILED
+    assert asked == []
 
 
 async def test_one_process_at_a_time_is_the_keeper(home: Home) -> None:
-    await home.broker.lock("reconcile", owner="another", ttl=60)
     await home.submit(home.write("a.md", paragraphs(3)))
     home.lose_broker()
-    await home.broker.lock("reconcile", owner="another", ttl=60)
-    await home.service._reconcile_if_mine(every=10, owner="me")
+    await home.broker.lock(LOCK, owner="another", ttl=60)
+    mine = home.service._reconciler()
+    assert not await mine.look_if_mine(every=10, token="me")
     assert await home.broker.tasks() == []
     home.clock.move(61)
-    await home.service._reconcile_if_mine(every=10, owner="me")
+    assert await mine.look_if_mine(every=10, token="me")
     assert len(await home.broker.tasks()) == 1
 
 
-async def test_the_keeper_outlives_a_store_that_does_not_answer(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_workers_of_one_name_are_not_both_the_keeper(home: Home, keeper: Keeper) -> None:
+    keeper.start(every=0.01)
+    await keeper.looked()
+    assert not await home.broker.lock(LOCK, owner="me", ttl=1)
+
+
+async def test_a_keeper_whose_lock_another_has_taken_stops_in_the_middle(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile_module, "BATCH", 2)
+    for number in range(6):
+        await home.submit(home.write(f"{number}.md", f"text {number}"))
+    home.lose_broker()
+    publish = home.broker.publish
+
+    async def and_stop_for_long(messages: Sequence[Message]) -> list[bool]:
+        done = await publish(messages)
+        home.clock.move(61)
+        await home.broker.lock(LOCK, owner="another", ttl=60)
+        return done
+
+    monkeypatch.setattr(home.broker, "publish", and_stop_for_long)
+    await home.service._reconciler().look_if_mine(every=10, token="me")
+    assert len(await home.broker.tasks()) == 2
+
+
+async def test_a_keeper_that_leaves_makes_nobody_wait(home: Home, keeper: Keeper) -> None:
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: home.service.keep_reconciled(every=3600.0, owner="me"))
+            await keeper.looked()
+            group.cancel_scope.cancel()
+    assert await home.broker.lock(LOCK, owner="next", ttl=1)
+
+
+async def test_with_very_many_runs_the_oldest_tell_that_the_broker_has_lost_its_memory(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile_module, "BATCH", 2)
+    for number in range(7):
+        await home.submit(home.write(f"{number}.md", f"text {number}"))
+    mine = home.service._reconciler()
+    looked: list[Reconciled] = []
+    look = mine.look
+
+    async def noted(**how: Any) -> Reconciled:
+        home.clock.move(1)  # a look takes a second, so they are to be a minute apart
+        looked.append(await look(**how))
+        home.clock.move(1)
+        return looked[-1]
+
+    monkeypatch.setattr(mine, "look", noted)
+    for _ in range(3):
+        assert await mine.look_if_mine(every=10, token="me")
+    assert looked == [Reconciled(7), Reconciled(2, whole=False), Reconciled(2, whole=False)]
+    broker = home.broker
+    assert isinstance(broker, MemoryBroker)
+    forget(broker)
+    assert await mine.look_if_mine(every=10, token="me")
+    assert looked[3] == Reconciled(7, published=7)
+    home.clock.move(60)
+    assert await mine.look_if_mine(every=10, token="me")
+    assert looked[4] == Reconciled(7)
+
+
+async def test_the_keeper_outlives_a_store_that_does_not_answer(
+    home: Home, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await home.submit(home.write("a.md", paragraphs(3)))
     home.lose_broker()
     unfinished, calls = home.ports.catalog.unfinished, 0
@@ -280,9 +387,6 @@ async def test_the_keeper_outlives_a_store_that_does_not_answer(home: Home, monk
         return unfinished(**fields)  # type: ignore[arg-type]
 
     monkeypatch.setattr(home.ports.catalog, "unfinished", sometimes)
-    with anyio.fail_after(30):
-        async with anyio.create_task_group() as group:
-            group.start_soon(lambda: home.service.keep_reconciled(every=0.001, owner="me"))
-            assert await home.broker.reserve([QUEUE], worker="w", limit=1, lease=60)
-            group.cancel_scope.cancel()
+    keeper.start(every=0.001)
+    assert await home.broker.reserve([QUEUE], worker="w", limit=1, lease=60)
     assert calls > 2

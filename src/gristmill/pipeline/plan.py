@@ -69,6 +69,18 @@ def messages(run: Run, parts: Sequence[Part]) -> list[Message]:
     return [part_message(run, part) for part in parts if not part.done] or [finish_message(run)]
 
 
+def open_keys(run: Run, parts: Sequence[Part]) -> list[str]:
+    """The keys of these messages."""
+    if not run.planned:
+        return [plan_key(run.id)]
+    return [part_key(run.id, part.number) for part in parts if not part.done] or [finish_key(run.id)]
+
+
+def run_of_key(key: str) -> str:
+    """The id of the run that a task with this key belongs to, if it is one of a run's."""
+    return key.rpartition(":")[0]
+
+
 def keys(run_id: str, parts: Iterable[Part]) -> list[str]:
     """Every key that a run's tasks can have."""
     return [plan_key(run_id), finish_key(run_id), *(part_key(run_id, part.number) for part in parts)]

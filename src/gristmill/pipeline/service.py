@@ -1,31 +1,27 @@
-"""What the faces call: submit, cancel, delete, retry; and the reconciler that keeps broker and catalog of one mind."""
+"""What the faces call: submit, cancel, delete, retry; what keeps broker and catalog of one mind is ``reconcile``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
-import msgspec
 from anyio import to_thread
 
 from gristmill.base.errors import (
     BlobMissing,
-    BrokerUnavailable,
     Conflict,
     DocumentError,
     EmptyDocument,
-    StoreUnavailable,
 )
 from gristmill.base.ids import content_digest, file_digest, new_id
 from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
-from gristmill.engine.message import Message, TaskRecord
-from gristmill.engine.state import TaskState
+from gristmill.engine.message import Message
 from gristmill.pipeline.plan import QUEUE, keys, messages
+from gristmill.pipeline.reconcile import Reconciled, Reconciler
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.pipeline.stages import Ports, blob_key
 from gristmill.pipeline.tasks import SWEEP_TASK
@@ -33,21 +29,8 @@ from gristmill.ports.catalog import Dataset, Document, Failure, NewDocument, Par
 
 log = get_logger(__name__)
 
-RECONCILE_LOCK = "reconcile"
-BATCH = 200  # runs looked at in one step
-_REST = 20  # times as long as a look
 SWEEP_SOON = 5.0  # seconds
 _READS = 3  # of a file that changes meanwhile
-_LOST = Failure("run", "StoreError", "its tasks have succeeded, but the catalog has lost what they did", final=False)
-_BAD = (TaskState.FAILED, TaskState.DEAD, TaskState.CANCELLED)
-
-
-class Reconciled(msgspec.Struct, frozen=True):
-    """What a look at all unfinished runs led to."""
-
-    looked_at: int = 0
-    published: int = 0
-    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,7 +93,7 @@ class IngestService:
         document = await to_thread.run_sync(self._ports.catalog.document, tenant, document_id)
         cancelled = await to_thread.run_sync(self._ports.catalog.cancel, document.run_id)
         parts = await to_thread.run_sync(self._ports.catalog.parts, document.run_id)
-        await self._cancel_keys(keys(document.run_id, parts))
+        await self._reconciler().cancel(keys(document.run_id, parts))
         if cancelled:
             await self._sweep_soon()
         return cancelled
@@ -120,16 +103,16 @@ class IngestService:
         document = await to_thread.run_sync(self._ports.catalog.document, tenant, document_id)
         run_keys = keys(document.run_id, await to_thread.run_sync(self._ports.catalog.parts, document.run_id))
         await to_thread.run_sync(self._ports.catalog.delete_document, tenant, document_id)
-        await self._cancel_keys(run_keys)
+        await self._reconciler().cancel(run_keys)
         await self._sweep_soon(after=self._grace)
 
     async def delete_dataset(self, tenant: str, dataset_id: str) -> None:
         """Delete a dataset with all its documents."""
-        async with aclosing(self._unfinished()) as batches:
+        async with aclosing(self._reconciler().unfinished()) as batches:
             mine = [run async for batch in batches for run in batch if run.dataset_id == dataset_id]
         await to_thread.run_sync(self._ports.catalog.delete_dataset, tenant, dataset_id)
         for run in mine:
-            await self._cancel_keys(keys(run.id, [Part(run.id, n) for n in range(run.parts)]))
+            await self._reconciler().cancel(keys(run.id, [Part(run.id, n) for n in range(run.parts)]))
         await self._sweep_soon()
 
     async def runs(self, run_ids: Sequence[str]) -> list[Run]:
@@ -143,57 +126,19 @@ class IngestService:
         the body's own word (a crash, a hard limit, attempts used up) is failed with the task's error, one with a task that
         somebody cancelled is cancelled. A run whose parts are all done, but which nobody committed, gets a finish.
         """
-        looked_at = published = failed = 0
-        async with aclosing(self._unfinished()) as batches:
-            async for batch in batches:
-                new, bad = await self._compare(batch)
-                looked_at, published, failed = looked_at + len(batch), published + new, failed + bad
-        return Reconciled(looked_at, published, failed)
+        return await self._reconciler().look()
 
     async def keep_reconciled(self, *, every: float, owner: str) -> None:
         """Reconcile every ``every`` seconds, and at once when a task ends badly; one process at a time does it.
 
-        A store or broker that does not answer is asked again after ``every`` seconds. With very many unfinished runs a look
-        takes long, and the next one waits so much longer that this never costs more than a twentieth of a core.
+        A store or broker that does not answer is asked again after ``every`` seconds. Every look sees to the oldest runs;
+        with very many unfinished runs one at all of them takes long, and is so much rarer that this never costs more than
+        a twentieth of a core. Where the broker has lost its memory, all are looked at at once.
         """
-        while True:
-            try:
-                async with self._broker.notices() as notices:
-                    while True:
-                        await anyio.sleep(_REST * await self._reconcile_if_mine(every=every, owner=owner))
-                        with anyio.move_on_after(every):
-                            async for notice in notices:
-                                if notice.kind == "state" and notice.state in _BAD:
-                                    break
-            except (BrokerUnavailable, StoreUnavailable) as exc:
-                log.warning("catalog and broker could not be compared", error=str(exc))
-                await anyio.sleep(every)
+        await self._reconciler().keep(every=every, owner=owner)
 
-    async def _reconcile_if_mine(self, *, every: float, owner: str) -> float:
-        """Reconcile, unless another process does it. Returns how many seconds it took."""
-        began = self._ports.clock.monotonic()
-        if await self._broker.lock(RECONCILE_LOCK, owner=owner, ttl=max(every * 3, 10.0)):
-            done = await self.reconcile()
-            if done.published or done.failed:
-                log.info("reconciled", published=done.published, failed=done.failed)
-        return self._ports.clock.monotonic() - began
-
-    async def _compare(self, batch: Sequence[Run]) -> tuple[int, int]:
-        """Returns how many tasks were published, and how many runs ended."""
-        parts = await to_thread.run_sync(self._ports.catalog.parts_of, [run.id for run in batch])
-        known = await self._broker.find([key for run in batch for key in keys(run.id, parts[run.id])])
-        ended = {run.id for run in batch if await self._end_with(run, parts[run.id], known)}
-        left = [run for run in batch if run.id not in ended]
-        wanted = [message for run in left for message in messages(run, parts[run.id]) if message.key not in known]
-        return sum(await self._broker.publish(wanted)) if wanted else 0, len(ended)
-
-    async def _unfinished(self) -> AsyncGenerator[list[Run]]:
-        """Unfinished runs, some at a time."""
-        look = self._ports.catalog.unfinished
-        batch = await to_thread.run_sync(lambda: look(limit=BATCH))
-        while batch:
-            yield batch
-            batch = await to_thread.run_sync(lambda last: look(limit=BATCH, after=last), batch[-1])
+    def _reconciler(self) -> Reconciler:
+        return Reconciler(self._ports.catalog, self._broker, self._ports.clock)
 
     def _store(self, dataset: Dataset, file: FileSubmit, settings: IngestSettings, again: bool) -> Submission:
         """Blob first, then the catalog in one transaction, then a look whether the sweep took the blob in between."""
@@ -277,36 +222,6 @@ class IngestService:
                 " from where it is now, or delete it"
             )
 
-    async def _end_with(self, run: Run, parts: Sequence[Part], known: Mapping[str, TaskRecord]) -> bool:
-        """End a run that one of its tasks has let down. Returns whether it did."""
-        mine = [known[key] for key in keys(run.id, parts) if key in known]
-        bad = next((record for record in mine if record.state in _BAD), None)
-        if bad is None and not await self._lost_effect(run, parts, known):
-            return False
-        catalog, ended = self._ports.catalog, False
-        if bad is None:
-            ended = await to_thread.run_sync(catalog.fail, run.id, _LOST)
-        elif bad.state is TaskState.CANCELLED:
-            ended = await to_thread.run_sync(catalog.cancel, run.id)
-        else:
-            ended = await to_thread.run_sync(catalog.fail, run.id, _failure_of(bad))
-        await self._cancel_keys([record.message.key or "" for record in mine if not record.state.final])
-        return ended
-
-    async def _lost_effect(self, run: Run, parts: Sequence[Part], known: Mapping[str, TaskRecord]) -> bool:
-        """Whether a task that has succeeded is still to be done: the catalog was set back (power cut, old backup)."""
-
-        def open_keys(run: Run, parts: Sequence[Part]) -> set[str | None]:
-            return {message.key for message in messages(run, parts)}
-
-        done = {key for key, record in known.items() if record.state is TaskState.SUCCEEDED}
-        if not done & open_keys(run, parts):
-            return False
-        # The task may have ended after we read the catalog; what the catalog says now is later than what the broker said.
-        [run] = await self.runs([run.id]) or [run]
-        parts = await to_thread.run_sync(self._ports.catalog.parts, run.id)
-        return not run.state.final and bool(done & open_keys(run, parts))
-
     async def _sweep_soon(self, *, after: float = 0.0) -> None:
         """Have one sweep for all that is deleted within a few seconds."""
         now = await self._broker.now()
@@ -314,16 +229,3 @@ class IngestService:
         delay = (number + 1) * SWEEP_SOON - now
         key = f"{SWEEP_TASK}:{number}"
         await self._broker.publish([Message(id=new_id(), task=SWEEP_TASK, queue=QUEUE, key=key, delay=delay)])
-
-    async def _cancel_keys(self, run_keys: Sequence[str]) -> None:
-        known = await self._broker.find(run_keys)
-        ids = [record.id for record in known.values() if not record.state.final]
-        if ids:
-            await self._broker.cancel(ids, reason="the document's run has ended")
-
-
-def _failure_of(record: TaskRecord) -> Failure:
-    error = record.error or (record.history[-1] if record.history else None)
-    if error is None:
-        return Failure("run", "TaskDead", f"the task ended as {record.state} without saying why", final=False)
-    return Failure(error.stage or "run", error.type, error.message, final=bool(error.limit))
