@@ -11,7 +11,8 @@ import pytest
 
 from gristmill.base.clock import Clock
 from gristmill.brokers import open_broker
-from gristmill.brokers.memory import MemoryBroker, _Task
+from gristmill.brokers.memory import MemoryBroker
+from gristmill.brokers.memory.lanes import Kept
 from gristmill.brokers.sql.broker import SqlBroker
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import End, Lease, Message, Release, TaskRecord
@@ -130,7 +131,7 @@ class CountsNoAttempts(Broker):
 class ChecksNoLease(MemoryBroker):
     """It does not ask whether anybody holds the task."""
 
-    def _held(self, lease: Lease) -> _Task | None:
+    def _held(self, lease: Lease) -> Kept | None:
         task = self._tasks.get(lease.id)
         return None if task is None or task.record.state.final else task
 
