@@ -45,14 +45,14 @@ class MemoryBroker(Broker):
         self._clock = clock or SystemClock()
         self._tasks: dict[str, Kept] = {}
         self._keys: dict[str, str] = {}
-        self._running: set[str] = set()
+        self._running: dict[str, None] = {}  # in the order of the claims
         self._busy: Counter[tuple[str, str]] = Counter()  # how many of them, by queue and lane
         self._capped = 0  # reserves that wait and may be waiting for a full lane
         self._lanes: dict[int, Lanes] = {}
         self._delayed: list[tuple[float, int, str]] = []
         self._seq = 0
         self._wake = anyio.Event()
-        self._watchers: set[MemoryObjectSendStream[Notice]] = set()
+        self._watchers: dict[MemoryObjectSendStream[Notice], None] = {}
         self._beats: dict[str, tuple[float, Heartbeat]] = {}
         self._locks: dict[str, tuple[str, float]] = {}
         self._empty: dict[str, float] = {}  # since when, or from when on, a bucket is empty
@@ -246,12 +246,12 @@ class MemoryBroker(Broker):
     @asynccontextmanager
     async def notices(self) -> AsyncIterator[AsyncIterator[Notice]]:
         send, receive = anyio.create_memory_object_stream[Notice](NOTICE_BUFFER)
-        self._watchers.add(send)
+        self._watchers[send] = None
         try:
             with receive:
                 yield receive
         finally:
-            self._watchers.discard(send)
+            del self._watchers[send]
             send.close()
 
     async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
@@ -321,11 +321,11 @@ class MemoryBroker(Broker):
         self, queues: Sequence[str], worker: str, limit: int, lease: float, per_lane: int | None
     ) -> Iterator[Lease]:
         self._queue_due()
-        claimed = 0
-        while claimed < limit and (task := self._next(queues, per_lane)) is not None:
-            if (held := self._start(task, worker, lease)) is not None:
-                claimed += 1
-                yield held
+        for _ in range(limit):
+            task = self._next(queues, per_lane)
+            if task is None:
+                return
+            yield self._start(task, worker, lease)
 
     def _queue_due(self) -> None:
         now = self._clock.now()
@@ -339,19 +339,25 @@ class MemoryBroker(Broker):
             return per_lane is not None and self._busy[seat] >= per_lane
 
         for priority in sorted(self._lanes, reverse=True):
-            task_id = self._lanes[priority].pop(queues, full, self._waits)
+            task_id = self._lanes[priority].pop(queues, full, self._may_start)
             if not self._lanes[priority].turns:
                 del self._lanes[priority]
             if task_id is not None:
                 return self._tasks[task_id]
         return None
 
-    def _start(self, task: Kept, worker: str, lease: float) -> Lease | None:
-        record, now = task.record, self._clock.now()
-        reason = too_late(record.attempt, record.message.max_attempts, task.deadline, now)
+    def _may_start(self, task_id: str, due: float) -> bool:
+        """Whether a task still waits. One that is too late goes to the dead letters, and takes no turn of its lane."""
+        if not self._waits(task_id, due):
+            return False
+        task, now = self._tasks[task_id], self._clock.now()
+        reason = too_late(task.record.attempt, task.record.message.max_attempts, task.deadline, now)
         if reason is not None:
             self._end(task, TaskState.DEAD, error=self._error(task, "TaskDead", reason))
-            return None
+        return reason is None
+
+    def _start(self, task: Kept, worker: str, lease: float) -> Lease:
+        record, now = task.record, self._clock.now()
         record = task.set(
             state=TaskState.RUNNING,
             token=record.token + 1,
@@ -360,7 +366,7 @@ class MemoryBroker(Broker):
             started=now,
             lease_until=now + lease,
         )
-        self._running.add(record.id)
+        self._running[record.id] = None
         self._busy[seat_of(record)] += 1
         return Lease(decode(task.raw), record.token, worker, record.attempt)
 
@@ -402,7 +408,7 @@ class MemoryBroker(Broker):
     def _leave(self, record: TaskRecord) -> None:
         """It runs no more, if it did."""
         if record.id in self._running:
-            self._running.discard(record.id)
+            del self._running[record.id]
             self._busy[seat_of(record)] -= 1
             if not self._busy[seat_of(record)]:
                 del self._busy[seat_of(record)]
