@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gristmill.testing.processes import alive, children
-from gristmill.testing.servers import REDIS_KINDS, RedisServer, ServerMissing
-from gristmill.testing.servers.programs import system_program
+from gristmill.testing.servers import REDIS_KINDS, PostgresServer, RedisServer, ServerMissing
+from gristmill.testing.servers.programs import postgres_programs, system_program
 from gristmill.testing.servers.waiting import until
 from servers.pool import ServerPool
 
@@ -58,6 +59,15 @@ def test_a_database_is_emptied_and_keeps_its_data_over_a_kill(servers: ServerPoo
     server.empty("one")
     assert [list(row) for row in server.execute("SELECT count(*) FROM child, parent", database="one")] == [[0]]
     server.drop_database("one")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root runs it as another")
+def test_root_starts_a_postgres_from_where_only_root_may_go(servers: ServerPool, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(0o700)
+    (private / "pginstall").symlink_to(servers.make(postgres_programs).parent)
+    with PostgresServer(programs=private / "pginstall" / "bin") as server:
+        assert server.execute("SELECT 1") == [[1]]
 
 
 def test_a_cluster_moves_a_key_from_node_to_node(servers: ServerPool) -> None:

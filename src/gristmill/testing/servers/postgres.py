@@ -31,7 +31,8 @@ END $$
 
 
 class PostgresServer(Server):
-    """PostgreSQL with one empty database; ``config`` are further settings (``"max_connections=20"``).
+    """PostgreSQL with one empty database; ``config`` are further settings (``"max_connections=20"``),
+    ``programs`` the folder of another version's.
 
     It refuses to run as root, so root runs it as ``nobody``. Nothing is forced to the disk: it survives its own
     end and SIGKILL, not the machine's.
@@ -39,9 +40,9 @@ class PostgresServer(Server):
 
     name = "postgres"
 
-    def __init__(self, *, config: Sequence[str] = (), folder: Path | None = None) -> None:
+    def __init__(self, *, config: Sequence[str] = (), programs: Path | None = None) -> None:
         super().__init__()
-        self._programs = folder or postgres_programs()
+        self._programs = programs or postgres_programs()
         self._config = tuple(config)
 
     @property
@@ -97,11 +98,20 @@ class PostgresServer(Server):
         if (owner := _unprivileged()) is not None:
             self.folder.chmod(0o755)
             os.chown(self.folder, *owner)
+            self._bring_programs()
         command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", _USER, "-A", "trust"]
         command += ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         done = self._spawn(command).wait()
         if done != 0:
             raise ServerFailed(f"initdb failed:\n{self._log_end()}")
+
+    def _bring_programs(self) -> None:
+        """Copy them to our folder, if they are where only root may go."""
+        try:
+            self._spawn([str(self._programs / "postgres"), "--version"]).wait()
+        except PermissionError:
+            shutil.copytree(self._programs.parent, self.folder / "programs")
+            self._programs = self.folder / "programs" / "bin"
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         owner = _unprivileged()
