@@ -65,8 +65,11 @@ def test_a_database_is_emptied_and_keeps_its_data_over_a_kill(servers: ServerPoo
 def test_root_starts_a_postgres_from_where_only_root_may_go(servers: ServerPool, tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir(0o700)
-    (private / "pginstall").symlink_to(servers.make(postgres_programs).parent)
-    with PostgresServer(programs=private / "pginstall" / "bin") as server:
+    programs = servers.make(postgres_programs)
+    package = programs.parent.parent
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        (private / part.name).symlink_to(part)
+    with PostgresServer(programs=private / programs.relative_to(package.parent)) as server:
         assert server.execute("SELECT 1") == [[1]]
 
 

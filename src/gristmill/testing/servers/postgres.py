@@ -110,8 +110,11 @@ class PostgresServer(Server):
         try:
             self._spawn([str(self._programs / "postgres"), "--version"]).wait()
         except PermissionError:
-            shutil.copytree(self._programs.parent, self.folder / "programs")
-            self._programs = self.folder / "programs" / "bin"
+            package = self._programs.parent.parent
+            for part in (package, package.with_name(f"{package.name}.libs")):  # where the wheel has its libraries
+                if part.is_dir():
+                    shutil.copytree(part, self.folder / part.name)
+            self._programs = self.folder / package.name / self._programs.relative_to(package)
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         owner = _unprivileged()
