@@ -79,7 +79,7 @@ class Runner:
         self.known.set()
         self.gone.set()
         culprit = self.stepping()
-        judged = any(job.verdict for job in self.jobs.values())
+        judged = self.killed and any(job.verdict for job in self.jobs.values())
         for job in list(self.jobs.values()):
             if job.verdict is not None:
                 job.end(job.verdict)
