@@ -61,7 +61,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "stage.commit": ("gristmill.pipeline.stages:commit",),
     "stage.embed": ("gristmill.providers.lexical:LexicalEmbedder.embed",),
     "service.submit": ("gristmill.pipeline.service:IngestService.submit",),
-    "service.reconcile": ("gristmill.pipeline.service:IngestService.reconcile",),
+    "service.reconcile": ("gristmill.pipeline.reconcile:Reconciler.look",),
     "app.load": ("gristmill.wiring:pipeline_app",),
     "frame": ("gristmill.engine.wire:Channel.send", "gristmill.engine.wire:BlockingChannel.send"),
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
+from contextlib import closing
+from pathlib import Path
 
+from gristmill.base import sqlite
 from gristmill.brokers.memory import MemoryBroker
-from gristmill.brokers.sql import tables
 
+_SCHEMA = ("broker_revision", "turnstile", "receipt")  # tables that say what the others are, or how to write to them
 _KEPT = ("_clock", "_wake", "_watchers", "_capped")  # who waits or watches does so still
 
 
@@ -18,11 +20,14 @@ def forget(broker: MemoryBroker) -> None:
 
 
 def forget_rows(url: str) -> None:
-    """The same for a SQL broker: all that its tables hold is gone, in one transaction."""
-    engine = sa.create_engine(url)
-    try:
-        with engine.begin() as connection:
-            for table in reversed(tables.metadata.sorted_tables):
-                connection.execute(table.delete())
-    finally:
-        engine.dispose()
+    """The same for a broker on SQLite: all that its tables hold is gone, in one transaction."""
+    with closing(sqlite.connect(Path(url.removeprefix("sqlite:///")))) as raw, sqlite.writing(raw) as connection:
+        guards = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in guards:  # they would not let unfinished tasks go
+            connection.execute(f'DROP TRIGGER "{name}"')
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (name,) in tables:
+            if name not in _SCHEMA and not name.startswith("sqlite_"):
+                connection.execute(f'DELETE FROM "{name}"')  # noqa: S608  our own names
+        for _, made in guards:
+            connection.execute(made)
