@@ -143,7 +143,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
-        """Keep a worker's sign of life for ``timeout`` seconds. For eyes only."""
+        """Keep a worker's sign of life for ``timeout`` seconds. For eyes only. With 0 it is the last: the worker leaves."""
 
     @abstractmethod
     async def workers(self) -> list[Heartbeat]:

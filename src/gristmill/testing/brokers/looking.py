@@ -218,6 +218,15 @@ class HouseContract:
         clock.move(20)
         assert await broker.workers() == []
 
+    async def test_a_worker_that_leaves_is_forgotten_at_once(self, broker: Broker, clock: FakeClock) -> None:
+        for name in ("a", "b"):
+            await broker.beat(a_beat(name, clock.now()), timeout=30)
+        await broker.beat(a_beat("a", clock.now()), timeout=0)
+        clock.move(0.01)
+        assert [beat.name for beat in await broker.workers()] == ["b"]
+        await broker.beat(a_beat("a", clock.now()), timeout=30)
+        assert [beat.name for beat in await broker.workers()] == ["a", "b"]
+
     async def test_the_brokers_clock_decides_who_is_silent(self, broker: Broker, clock: FakeClock) -> None:
         await broker.beat(a_beat("behind", clock.now() - 10_000), timeout=30)
         await broker.beat(a_beat("ahead", clock.now() + 10_000), timeout=30)
