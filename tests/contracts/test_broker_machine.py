@@ -117,7 +117,7 @@ for _name in ("publish", "reserve", "extend", "release", "progress", "cancel", "
 class AcknowledgesAtTheClaim(Broker):
     """A lost ack: what was given out is never taken back, whatever becomes of its worker."""
 
-    async def reclaim(self) -> list[TaskRecord]:
+    async def reclaim(self, *, gone: Sequence[str] = ()) -> list[TaskRecord]:
         return []
 
 

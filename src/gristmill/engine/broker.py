@@ -96,10 +96,11 @@ class Broker(ABC):
         """Queued tasks become cancelled now; running ones get a notice and a mark. Returns the states before the call."""
 
     @abstractmethod
-    async def reclaim(self) -> list[TaskRecord]:
+    async def reclaim(self, *, gone: Sequence[str] = ()) -> list[TaskRecord]:
         """Take expired leases back, as a counted release without delay would. Returns what was taken back.
 
-        A broker that knows for certain that a holder's process is gone takes back at once what it held.
+        So it does, at once, with what the workers of the names ``gone`` hold: the caller knows for certain that their
+        processes have ended (a master has waited for them). A broker that knows that itself does so, too.
         """
 
     @abstractmethod

@@ -154,12 +154,13 @@ class MemoryBroker(Broker):
         await anyio.lowlevel.checkpoint()
         return before
 
-    async def reclaim(self) -> list[TaskRecord]:
-        now = self._clock.now()
+    async def reclaim(self, *, gone: Sequence[str] = ()) -> list[TaskRecord]:
+        now, ended = self._clock.now(), frozenset(gone)
         running = [self._tasks[task_id] for task_id in self._running]
-        expired = [task for task in running if task.record.lease_until is not None and task.record.lease_until <= now]
+        expired = [task for task in running if task.record.worker in ended or (task.record.lease_until or now) <= now]
         for task in expired:
-            error = self._error(task, "LeaseExpired", f"worker {task.record.worker} went silent")
+            how = "is gone" if task.record.worker in ended else "went silent"
+            error = self._error(task, "LeaseExpired", f"worker {task.record.worker} {how}")
             self._back(task, counted=True, delay=0.0, error=error)
         self._wake_up()
         await anyio.lowlevel.checkpoint()

@@ -118,8 +118,8 @@ class SqlBroker(Broker):
     async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
         return await self._commits.write(lambda c: steps.cancel(c, self._clock.now(), ids, reason))
 
-    async def reclaim(self) -> list[TaskRecord]:
-        return await self._commits.write(lambda c: steps.reclaim(c, self._clock.now(), self._presence.gone))
+    async def reclaim(self, *, gone: Sequence[str] = ()) -> list[TaskRecord]:
+        return await self._commits.write(lambda c: steps.reclaim(c, self._clock.now(), self._presence.gone, gone))
 
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
         found = {one.id: one for one in await self._read(lambda c: steps.records(c, tables.task.c.id, ids))}

@@ -70,7 +70,11 @@ _expired = (
     sa.select(*_running, task.c.lease_until)
     .where(
         task.c.state == RUNNING,
-        sa.or_(task.c.lease_until <= sa.bindparam("b_now"), task.c.holder.in_(sa.bindparam("b_gone", expanding=True))),
+        sa.or_(
+            task.c.lease_until <= sa.bindparam("b_now"),
+            task.c.holder.in_(sa.bindparam("b_gone", expanding=True)),
+            task.c.worker.in_(sa.bindparam("b_workers", expanding=True)),
+        ),
     )
     .with_for_update(skip_locked=True)
 )
@@ -174,9 +178,12 @@ def cancel(c: sa.Connection, now: float, ids: Sequence[str], reason: str) -> lis
     return [TaskState(found[task_id].state) if task_id in found else None for task_id in ids]
 
 
-def reclaim(c: sa.Connection, now: float, gone: Callable[[Iterable[str]], list[str]]) -> list[TaskRecord]:
-    """Leases that expired, or whose process is gone, go back; old notices go."""
-    expired = c.execute(_expired, {"b_now": now, "b_gone": gone(c.execute(_holders).scalars().all())}).all()
+def reclaim(
+    c: sa.Connection, now: float, gone: Callable[[Iterable[str]], list[str]], workers: Sequence[str]
+) -> list[TaskRecord]:
+    """Leases that expired, or whose process or worker is gone, go back; old notices go."""
+    holders = gone(c.execute(_holders).scalars().all())
+    expired = c.execute(_expired, {"b_now": now, "b_gone": holders, "b_workers": list(workers)}).all()
     _give_back(c, now, ((row, True, 0.0, _silent(row, now)) for row in expired))
     first_kept = c.execute(
         sa.select(notice.c.n).where(notice.c.at >= now - NOTICE_AGE).order_by(notice.c.n).limit(1)

@@ -162,6 +162,18 @@ class LeaseContract:
         assert found.error is not None
         assert "deadline" in found.error.message
 
+    async def test_what_a_worker_held_that_is_gone_goes_back_at_once(self, broker: Broker) -> None:
+        """P1: its process has ended, somebody has seen that. Others keep what they hold, whatever is asked."""
+        await publish(broker, 3)
+        [dead] = await claim(broker, worker="dead")
+        [living] = await claim(broker, worker="living")
+        [taken] = await broker.reclaim(gone=["dead", "unknown"])
+        assert (taken.id, taken.state, taken.attempt, taken.worker) == (dead.id, TaskState.QUEUED, 1, "")
+        assert [(error.type, error.message) for error in taken.history] == [("LeaseExpired", "worker dead is gone")]
+        assert await broker.finish([End(dead, TaskState.SUCCEEDED), End(living, TaskState.SUCCEEDED)]) == [False, True]
+        [again] = await claim(broker, worker="next")
+        assert (again.id, again.attempt) == (dead.id, 2)
+
     async def test_reclaim_takes_only_what_has_expired(self, broker: Broker, clock: FakeClock) -> None:
         short, long = await publish(broker, 2)
         await claim(broker, lease=10, worker="silent")
