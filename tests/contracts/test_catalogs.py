@@ -61,7 +61,7 @@ class TestSqliteGenerations(Sqlite, GenerationContract): ...
 
 
 def test_every_registered_catalog_is_held_to_the_contract() -> None:
-    assert CATALOGS.names() == ["sqlite"]
+    assert CATALOGS.names() == ["mariadb", "mysql", "postgres", "postgresql", "sqlite"]
 
 
 # -- migrations
@@ -137,8 +137,11 @@ def test_opening_a_catalog_waits_for_no_writer(path: Path) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://h/db", "postgresql+psycopg://h/db"])
-def test_a_url_that_is_no_sqlite_file_is_a_setting_to_mend(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///:memory:", "oracle://h/db", "no url", "mysql://h", "postgresql://h/db?sslmode=maybe"],
+)
+def test_a_url_that_names_no_database_is_a_setting_to_mend(url: str) -> None:
     made: Any = CATALOGS.load("sqlite")
     with pytest.raises(SettingsError, match=r"stores\.catalog"):
         made(url)

@@ -6,5 +6,9 @@ from gristmill.base.registry import Registry
 from gristmill.ports.cache import StageCache
 from gristmill.ports.catalog import Catalog
 
-CATALOGS: Registry[Catalog] = Registry("gristmill.catalogs", {"sqlite": "gristmill.catalogs.sql.catalog:SqlCatalog"})
+_SQL = "gristmill.catalogs.sql.catalog:SqlCatalog"
+CATALOGS: Registry[Catalog] = Registry(
+    "gristmill.catalogs",
+    {"sqlite": _SQL, "postgresql": _SQL, "postgres": _SQL, "mysql": _SQL, "mariadb": _SQL},
+)
 CACHES: Registry[StageCache] = Registry("gristmill.caches", {"sqlite": "gristmill.catalogs.cache:SqlCache"})

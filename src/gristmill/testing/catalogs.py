@@ -109,6 +109,27 @@ class CatalogContract(CatalogFixtures):
         second = a_dataset(catalog, name=first.id)
         assert catalog.dataset("t", first.id) == second
 
+    def test_names_are_told_apart_by_every_byte(self, catalog: Catalog) -> None:
+        names = [
+            "demo",
+            "Demo",
+            "demo ",
+            " demo",
+            "d\u00e9mo",
+            "de\u0301mo",
+            "DEMO",
+            "demo\u00a0",
+            "\U0001f4da",
+            "stra\u00dfe",
+            "strasse",
+        ]
+        made = {name: a_dataset(catalog, name) for name in names}
+        assert len({one.id for one in made.values()}) == len(names)
+        assert [catalog.dataset("t", name).name for name in names] == names
+        assert [one.name for one in catalog.datasets("t")] == sorted(names, key=str.encode)
+        other = a_dataset(catalog, tenant="T")
+        assert [one.id for one in catalog.datasets("T")] == [other.id]
+
     def test_deleting_a_dataset_forgets_all_of_it_and_logs_open_runs_as_cancelled(
         self, catalog: Catalog, dataset: Dataset
     ) -> None:
@@ -350,13 +371,29 @@ class CatalogContract(CatalogFixtures):
         catalog.log(run, lines[1:])
         assert catalog.logs(run) == lines
 
+    def test_a_text_may_be_long_and_hold_anything(self, catalog: Catalog, dataset: Dataset) -> None:
+        """A NUL, which not every database can hold, may come back as another sign; nothing else changes."""
+        run = submitted(catalog, dataset, source="/" + "p" * 4000).run
+        catalog.log(run.id, [LogLine(1.25, "parse", "a\x00b" + "\u4e2d" * 70_000)])
+        [line] = catalog.logs(run.id)
+        assert line.message.replace("\ufffd", "\x00") == "a\x00b" + "\u4e2d" * 70_000
+        assert catalog.fail(run.id, Failure("parse", "DamagedDocument", "\x00\\'" * 50_000))
+        assert catalog.run(run.id).failure == Failure("parse", "DamagedDocument", "\x00\\'" * 50_000)
+
+    def test_moments_keep_their_microseconds(self, catalog: Catalog, dataset: Dataset, clock: FakeClock) -> None:
+        clock.move(0.123456)
+        made = submitted(catalog, dataset)
+        assert made.run.created == made.document.created == clock.now()
+
     def test_files_seen_before_are_remembered_and_overwritten(self, catalog: Catalog, dataset: Dataset) -> None:
         other = a_dataset(catalog, "other")
         many = {f"/f{n}": (n, 2**62 + n, f"d{n}") for n in range(250)}
         catalog.remember_files(dataset.id, many)
         catalog.remember_files(dataset.id, {"/f3": (9, 9, "new")})
         catalog.remember_files(dataset.id, {})
-        assert catalog.seen_files(dataset.id) == many | {"/f3": (9, 9, "new")}
+        alike = {"/F3": (1, 1, "a"), "/f3 ": (2, 2, "b"), "/" + "d" * 4000: (3, 3, "c")}
+        catalog.remember_files(dataset.id, alike)
+        assert catalog.seen_files(dataset.id) == many | {"/f3": (9, 9, "new")} | alike
         assert catalog.seen_files(other.id) == {}
 
     def test_every_ended_run_is_in_the_operation_log_newest_first(

@@ -1,1 +1,1 @@
-"""The catalog in a SQL database: SQLite in this release, written so that others are dialects."""
+"""The catalog in a SQL database: SQLite, PostgreSQL, MariaDB and MySQL."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from gristmill.base.clock import Clock, SystemClock
-from gristmill.base.errors import Conflict, NotFound, StoreUnavailable
+from gristmill.base.errors import NotFound
 from gristmill.base.ids import new_id
 from gristmill.catalogs.sql import ends, intake
 from gristmill.catalogs.sql.checks import check
-from gristmill.catalogs.sql.dialect import dialect_for, upsert
+from gristmill.catalogs.sql.dialect import dialect_for, insert_missing, upsert
 from gristmill.catalogs.sql.rows import (
     DATASETS,
     DOCUMENTS,
@@ -27,6 +26,7 @@ from gristmill.catalogs.sql.rows import (
     to_run,
 )
 from gristmill.catalogs.sql.schema import dataset, document, generation, part, released, run, run_log, seen_file
+from gristmill.catalogs.sql.session import Session
 from gristmill.ports.catalog import (
     Catalog,
     Dataset,
@@ -53,27 +53,28 @@ _NAMES_AT_ONCE = 500  # bound parameters of one statement
 
 
 class SqlCatalog(Catalog):
-    """Safe for several threads and processes. Opening brings the tables to this release's revision."""
+    """Safe for several threads, processes and hosts. Opening brings the tables to this release's revision.
+
+    On a server, moments are the server's own: hosts whose clocks differ agree on them. A ``clock`` that is given takes
+    its place.
+    """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
         self._dialect = dialect_for(url)
-        self._writer = self._dialect.engine(writes=True)
-        self._reader = self._dialect.engine(writes=False)
-        with _named_errors():
-            self._dialect.migrate(self._writer, self._reader)
+        self._clock = clock
+        self._host_clock = SystemClock()
+        self._session = Session(self._dialect)
 
     def close(self) -> None:
-        self._writer.dispose()
-        self._reader.dispose()
+        self._session.close()
 
     # -- datasets
     def create_dataset(self, tenant: str, name: str, *, embedder: str, dim: int, settings: dict[str, Any]) -> Dataset:
         def step(connection: Connection) -> None:
             taken = sa.select(dataset.c.id).where(dataset.c.tenant == tenant, dataset.c.name == name)
             if connection.execute(taken).first() is None:
-                values = {"embedder": embedder, "dim": dim, "settings": settings, "created": self._clock.now()}
-                connection.execute(dataset.insert().values(id=new_id(), tenant=tenant, name=name, **values))
+                values = {"embedder": embedder, "dim": dim, "settings": settings, "created": self._now(connection)}
+                insert_missing(connection, dataset, {"id": new_id(), "tenant": tenant, "name": name, **values})
 
         self._write(step)
         return self.dataset(tenant, name)
@@ -101,7 +102,7 @@ class SqlCatalog(Catalog):
         ]
 
     def delete_dataset(self, tenant: str, dataset_id: str) -> None:
-        self._write(lambda c: intake.delete_dataset(c, self._clock.now(), tenant, dataset_id))
+        self._write(lambda c: intake.delete_dataset(c, self._now(c), tenant, dataset_id))
 
     # -- documents and runs
     def submit(
@@ -118,7 +119,7 @@ class SqlCatalog(Catalog):
         return self._write(
             lambda c: intake.submit(
                 c,
-                self._clock.now(),
+                self._now(c),
                 dataset,
                 document,
                 settings=settings,
@@ -153,7 +154,7 @@ class SqlCatalog(Catalog):
         return [to_document(row) for row in self._rows(wanted.limit(limit).offset(offset))]
 
     def delete_document(self, tenant: str, document_id: str) -> None:
-        self._write(lambda c: intake.delete_document(c, self._clock.now(), tenant, document_id))
+        self._write(lambda c: intake.delete_document(c, self._now(c), tenant, document_id))
 
     def run(self, run_id: str) -> Run:
         found = self._read(lambda c: run_of(c, run_id))
@@ -176,7 +177,7 @@ class SqlCatalog(Catalog):
         return [to_run(row) for row in self._rows(oldest)]
 
     def start(self, run_id: str) -> Run:
-        return self._write(lambda c: ends.start(c, self._clock.now(), run_id))
+        return self._write(lambda c: ends.start(c, self._now(c), run_id))
 
     def plan(self, run_id: str, parts: Sequence[Part]) -> list[Part]:
         def step(connection: Connection) -> list[Part]:
@@ -231,7 +232,7 @@ class SqlCatalog(Catalog):
 
     # -- the ends of a run
     def commit(self, run_id: str, *, chunks: int) -> bool:
-        return self._write(lambda c: ends.commit(c, self._clock.now(), run_id, chunks=chunks))
+        return self._write(lambda c: ends.commit(c, self._now(c), run_id, chunks=chunks))
 
     def fail(self, run_id: str, failure: Failure) -> bool:
         return self._end(run_id, RunState.FAILED, failure)
@@ -264,7 +265,8 @@ class SqlCatalog(Catalog):
         )
 
     def sweepable(self, *, grace: float) -> list[tuple[Dataset, list[int]]]:
-        old = sa.and_(generation.c.state == GenState.RETIRED.value, generation.c.changed <= self._clock.now() - grace)
+        before = self._read(self._now) - grace
+        old = sa.and_(generation.c.state == GenState.RETIRED.value, generation.c.changed <= before)
         wanted = sa.select(generation.c.dataset_id, generation.c.g).where(
             sa.or_(generation.c.state == GenState.DEAD.value, old)
         )
@@ -275,11 +277,10 @@ class SqlCatalog(Catalog):
         return [(to_dataset(row), gens[row["id"]]) for row in rooms]
 
     def swept(self, gens: Sequence[int], *, keep_dead: float) -> None:
-        before = self._clock.now() - keep_dead
-        dead = sa.and_(generation.c.state == GenState.DEAD.value, generation.c.changed <= before)
-        gone = sa.or_(generation.c.state == GenState.RETIRED.value, dead)
-
         def step(connection: Connection) -> None:
+            before = self._now(connection) - keep_dead
+            dead = sa.and_(generation.c.state == GenState.DEAD.value, generation.c.changed <= before)
+            gone = sa.or_(generation.c.state == GenState.RETIRED.value, dead)
             for first in range(0, len(gens), _NAMES_AT_ONCE):
                 batch = generation.c.g.in_(gens[first : first + _NAMES_AT_ONCE])
                 connection.execute(generation.delete().where(batch, gone))
@@ -325,44 +326,39 @@ class SqlCatalog(Catalog):
 
     def remember_files(self, dataset_id: str, files: dict[str, tuple[int, int, str]]) -> None:
         rows = [
-            {"dataset_id": dataset_id, "path": path, "size": size, "mtime": mtime, "digest": digest}
+            {
+                "dataset_id": dataset_id,
+                "path_digest": intake.path_digest(path),
+                "path": path,
+                "size": size,
+                "mtime": mtime,
+                "digest": digest,
+            }
             for path, (size, mtime, digest) in files.items()
         ]
+        rows.sort(key=lambda row: str(row["path_digest"]))  # all lock them in one order
 
         def step(connection: Connection) -> None:
             for first in range(0, len(rows), 100):
-                connection.execute(upsert(seen_file, rows[first : first + 100]))
+                upsert(connection, seen_file, rows[first : first + 100])
 
         if rows:
             self._write(step)
 
     def _end(self, run_id: str, state: RunState, failure: Failure | None) -> bool:
-        def step(connection: Connection) -> bool:
-            found = run_of(connection, run_id)
-            if found is None or found.state.final:
-                return False
-            ends.end_run(connection, self._clock.now(), found, state, failure)
-            return True
+        return self._write(lambda c: ends.end_open(c, self._now(c), run_id, state, failure))
 
-        return self._write(step)
+    def _now(self, connection: Connection) -> float:
+        if self._clock is not None:
+            return self._clock.now()
+        told = self._dialect.now(connection)
+        return self._host_clock.now() if told is None else told
 
     def _write(self, step: Callable[[Connection], T]) -> T:
-        with _named_errors(), self._writer.begin() as connection:
-            return step(connection)
+        return self._session.write(step)
 
     def _read(self, step: Callable[[Connection], T]) -> T:
-        with _named_errors(), self._reader.connect() as connection:
-            return step(connection)
+        return self._session.read(step)
 
     def _rows(self, statement: sa.Executable) -> Sequence[Any]:
         return self._read(lambda c: c.execute(statement).mappings().all())
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.IntegrityError as exc:
-        raise Conflict(f"the catalog refuses this step: {exc.orig}") from exc
-    except (sa.exc.OperationalError, sa.exc.DatabaseError, sa.exc.TimeoutError) as exc:
-        raise StoreUnavailable(f"the catalog does not answer: {getattr(exc, 'orig', None) or exc}") from exc

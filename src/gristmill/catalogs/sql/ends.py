@@ -1,4 +1,4 @@
-"""Steps of a run on its way, and its ends. Each runs inside the caller's transaction."""
+"""Steps of a run on its way, and its ends. Each runs inside the caller's transaction and holds the run's document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import msgspec
 import sqlalchemy as sa
 
 from gristmill.base.errors import Conflict, GenerationClosed, NotFound
-from gristmill.catalogs.sql.rows import pack_failure, parts_of, run_of, to_part
+from gristmill.catalogs.sql.holds import hold_run
+from gristmill.catalogs.sql.rows import pack_failure, parts_of, to_part
 from gristmill.catalogs.sql.schema import document, generation, operation, part, run
 from gristmill.ports.catalog import Failure, GenState, Part, Run, RunState
 
@@ -26,7 +27,7 @@ def start(connection: sa.Connection, now: float, run_id: str) -> Run:
 
 def open_run(connection: sa.Connection, run_id: str) -> Run:
     """A run that has not ended and is what its document wants. Raises GenerationClosed."""
-    found = run_of(connection, run_id)
+    found = hold_run(connection, run_id)
     if found is None or found.state.final or _wanted(connection, found.document_id) != found.ver:
         raise GenerationClosed("the ingestion has ended, was cancelled, or was overtaken by a newer one")
     return found
@@ -68,7 +69,7 @@ def part_of(connection: sa.Connection, run_id: str, number: int) -> Part:
 
 def report(connection: sa.Connection, run_id: str, number: int, progress: float) -> float:
     """See ``Catalog.report``."""
-    found = run_of(connection, run_id)
+    found = hold_run(connection, run_id)
     if found is None or found.state.final:
         return found.progress if found else 0.0
     value = min(max(progress, 0.0), 1.0)
@@ -82,7 +83,7 @@ def report(connection: sa.Connection, run_id: str, number: int, progress: float)
 
 def finish_part(connection: sa.Connection, run_id: str, number: int, *, chunks: int, tokens: int, pages: int) -> int:
     """See ``Catalog.finish_part``."""
-    found = run_of(connection, run_id)
+    found = hold_run(connection, run_id)
     if found is None or found.state in (RunState.FAILED, RunState.CANCELLED):
         raise GenerationClosed("the ingestion has ended, was cancelled, or was overtaken by a newer one")
     if not part_of(connection, run_id, number).done:
@@ -98,7 +99,7 @@ def finish_part(connection: sa.Connection, run_id: str, number: int, *, chunks: 
 
 def commit(connection: sa.Connection, now: float, run_id: str, *, chunks: int) -> bool:
     """See ``Catalog.commit``."""
-    found = run_of(connection, run_id)
+    found = hold_run(connection, run_id)
     if found is None or found.state in (RunState.FAILED, RunState.CANCELLED):
         return False
     if found.state is RunState.DONE:
@@ -174,9 +175,18 @@ def _sum_up(connection: sa.Connection, run_id: str) -> float:
     before = connection.execute(sa.select(run.c.progress).where(run.c.id == run_id)).scalar()
     value = max(float(before or 0.0), total / number if number else 0.0)
     connection.execute(
-        run.update().where(run.c.id == run_id).values(progress=value, parts_done=done or 0, chunks=chunks)
+        run.update().where(run.c.id == run_id).values(progress=value, parts_done=int(done or 0), chunks=int(chunks))
     )
     return value
+
+
+def end_open(connection: sa.Connection, now: float, run_id: str, state: RunState, failure: Failure | None) -> bool:
+    """Whether the run had not ended, and ends now."""
+    found = hold_run(connection, run_id)
+    if found is None or found.state.final:
+        return False
+    end_run(connection, now, found, state, failure)
+    return True
 
 
 def _write_operation(
@@ -202,8 +212,10 @@ def _write_operation(
         )
     )
     mine = operation.c.dataset_id == found.dataset_id
-    oldest = sa.select(operation.c.id).where(mine).order_by(operation.c.id.desc()).offset(KEPT_OPERATIONS).limit(1)
-    connection.execute(operation.delete().where(mine, operation.c.id <= oldest.scalar_subquery()))
+    newest = sa.select(operation.c.id).where(mine).order_by(operation.c.id.desc())
+    oldest = connection.execute(newest.offset(KEPT_OPERATIONS).limit(1)).scalar()
+    if oldest is not None:
+        connection.execute(operation.delete().where(mine, operation.c.id <= oldest))
 
 
 def _wanted(connection: sa.Connection, document_id: str) -> int | None:

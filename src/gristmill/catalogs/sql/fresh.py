@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from gristmill.catalogs.sql.schema import HEAD, metadata
+from gristmill.catalogs.sql.guards import guards
+from gristmill.catalogs.sql.schema import GENERATION, HEAD, catalog_version, metadata, turn
 
-GUARDS = (
-    """
-    CREATE TRIGGER run_final BEFORE UPDATE OF state ON run
-    WHEN OLD.state IN ('done', 'failed', 'cancelled') AND NEW.state <> OLD.state
-    BEGIN SELECT RAISE(ABORT, 'the end of a run does not change'); END
-    """,
-    """
-    CREATE TRIGGER generation_step BEFORE UPDATE OF state ON generation
-    WHEN NOT (NEW.state = OLD.state
-        OR (OLD.state = 'pending' AND NEW.state IN ('live', 'dead'))
-        OR (OLD.state = 'live' AND NEW.state = 'retired'))
-    BEGIN SELECT RAISE(ABORT, 'no such step between states of a generation'); END
-    """,
-)
 _revision = sa.Table(
     "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True, nullable=False)
 )
 
 
 def create(connection: sa.Connection) -> None:
-    """Make everything within the caller's transaction. Without Alembic, which takes a fifth of a worker's memory."""
-    metadata.create_all(connection, checkfirst=False)
-    for guard in GUARDS:
+    """Make everything within the caller's transaction. Without Alembic, which takes a fifth of a worker's memory.
+
+    The revision comes last: where DDL ends transactions, one that was interrupted is repeated, and finds what is there.
+    """
+    halfway = connection.dialect.name == "mysql"
+    metadata.create_all(connection, checkfirst=halfway)
+    for guard in guards(connection.dialect.name):
         connection.exec_driver_sql(guard)
-    _revision.create(connection)
+    for table in (catalog_version, turn):
+        connection.execute(table.delete())
+    connection.execute(catalog_version.insert().values(revision=HEAD, compatible_with=HEAD))
+    connection.execute(turn.insert().values(name=GENERATION))
+    _revision.create(connection, checkfirst=halfway)
     connection.execute(_revision.insert().values(version_num=HEAD))

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from gristmill.base.errors import NotFound
 from gristmill.base.ids import digest
-from gristmill.catalogs.sql.dialect import upsert
+from gristmill.catalogs.sql.dialect import insert_missing, upsert
 from gristmill.catalogs.sql.ends import end_run
+from gristmill.catalogs.sql.holds import hold_dataset, hold_document, hold_documents, one_writer, take_turn
 from gristmill.catalogs.sql.rows import DOCUMENTS, run_of, to_document, to_run
 from gristmill.catalogs.sql.schema import dataset, document, generation, part, released, run, run_log, seen_file
 from gristmill.ports.catalog import (
@@ -35,6 +36,11 @@ def document_id(dataset_id: str, source: str) -> str:
     return digest("document", dataset_id, source)
 
 
+def path_digest(path: str) -> str:
+    """A path as a key."""
+    return digest(path)
+
+
 def find(connection: sa.Connection, wanted: str) -> Document | None:
     """The document of that id."""
     row = connection.execute(DOCUMENTS.where(document.c.id == wanted)).mappings().first()
@@ -54,9 +60,9 @@ def submit(
     again: bool,
 ) -> Submission:
     """See ``Catalog.submit``."""
-    if connection.execute(sa.select(dataset.c.id).where(dataset.c.id == room.id)).first() is None:
-        raise NotFound(f"dataset {room.name!r} is gone: it was deleted meanwhile")
+    hold_dataset(connection, room.id, room.name)
     wanted = document_id(room.id, new.source)
+    known = _hold_place(connection, now, room, new, wanted)
     old = find(connection, wanted)
     if old is not None:
         latest = run_of(connection, old.run_id)
@@ -70,7 +76,7 @@ def submit(
     _close_pending(connection, now, wanted)
     gen = _begin_generation(connection, now, room.id, wanted, ver)
     run_id = digest("run", wanted, new.digest, settings_digest, str(gen))
-    _put_document(connection, now, room, new, wanted, run_id=run_id, ver=ver, known=old is not None)
+    _put_document(connection, now, room, new, wanted, run_id=run_id, ver=ver, known=known or old is not None)
     connection.execute(
         run.insert().values(
             id=run_id,
@@ -127,6 +133,7 @@ def add_parts(connection: sa.Connection, run_id: str, parts: Sequence[Part]) -> 
 
 def delete_document(connection: sa.Connection, now: float, tenant: str, wanted: str) -> None:
     """See ``Catalog.delete_document``."""
+    hold_document(connection, wanted)
     old = find(connection, wanted)
     if old is None or old.tenant != tenant:
         raise NotFound(f"no document {wanted!r}")
@@ -142,7 +149,9 @@ def delete_document(connection: sa.Connection, now: float, tenant: str, wanted: 
     _release(connection, now, [(old.tenant, "blob", old.digest)])
     connection.execute(document.delete().where(document.c.id == wanted))
     connection.execute(
-        seen_file.delete().where(seen_file.c.dataset_id == old.dataset_id, seen_file.c.path == old.source)
+        seen_file.delete().where(
+            seen_file.c.dataset_id == old.dataset_id, seen_file.c.path_digest == path_digest(old.source)
+        )
     )
 
 
@@ -151,6 +160,7 @@ def delete_dataset(connection: sa.Connection, now: float, tenant: str, dataset_i
     gone = connection.execute(dataset.delete().where(dataset.c.id == dataset_id, dataset.c.tenant == tenant))
     if not gone.rowcount:
         raise NotFound(f"no dataset {dataset_id!r}")
+    hold_documents(connection, dataset_id)
     open_ = run.c.state.in_((RunState.QUEUED.value, RunState.RUNNING.value))
     for row in connection.execute(sa.select(run).where(run.c.dataset_id == dataset_id, open_)).mappings().all():
         end_run(connection, now, to_run(row), RunState.CANCELLED)
@@ -178,7 +188,7 @@ def _release(connection: sa.Connection, now: float, given_up: Sequence[tuple[str
     """Note what the next sweep will find without an owner, and may remove."""
     rows = [{"tenant": tenant, "kind": kind, "name": name, "at": now} for tenant, kind, name in given_up]
     for first in range(0, len(rows), 200):
-        connection.execute(upsert(released, rows[first : first + 200]))
+        upsert(connection, released, rows[first : first + 200])
 
 
 def _close_pending(connection: sa.Connection, now: float, document_id: str) -> None:
@@ -191,6 +201,7 @@ def _close_pending(connection: sa.Connection, now: float, document_id: str) -> N
 
 
 def _begin_generation(connection: sa.Connection, now: float, dataset_id: str, document_id: str, ver: int) -> int:
+    take_turn(connection)
     done = connection.execute(
         generation.insert().values(
             dataset_id=dataset_id,
@@ -228,9 +239,28 @@ def _put_document(
     if known:
         connection.execute(document.update().where(document.c.id == wanted).values(**fresh))
         return
-    place = {"id": wanted, "tenant": room.tenant, "dataset_id": room.id, "source": new.source, "created": now}
-    counts = {"live": None, "chunks": 0, "tokens": 0, "pages": 0, "seconds": 0.0}
-    connection.execute(document.insert().values(**place, **fresh, **counts))
+    connection.execute(document.insert().values(**_place(now, room, new, wanted) | fresh))
+
+
+def _hold_place(connection: sa.Connection, now: float, room: Dataset, new: NewDocument, wanted: str) -> bool:
+    """Hold the document, or the place where it will be: of several who submit it first, one goes first.
+
+    Whether there is a row now. What was put into its place is seen by nobody else before it is the document.
+    """
+    if one_writer(connection):
+        return False
+    if not hold_document(connection, wanted):
+        insert_missing(connection, document, _place(now, room, new, wanted))
+        hold_document(connection, wanted)
+    return True
+
+
+def _place(now: float, room: Dataset, new: NewDocument, wanted: str) -> dict[str, Any]:
+    """A document without a run."""
+    place = {"id": wanted, "tenant": room.tenant, "dataset_id": room.id, "source": new.source, "name": new.name}
+    content = {"digest": new.digest, "size": new.size, "format": new.format, "run_id": "", "want": 0}
+    counts = {"live": None, "chunks": 0, "tokens": 0, "pages": 0, "created": now, "updated": now, "seconds": 0.0}
+    return place | content | counts
 
 
 def _forget_runs(connection: sa.Connection, document_id: str, *, before: int) -> None:

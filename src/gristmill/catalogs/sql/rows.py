@@ -41,7 +41,8 @@ def pack_failure(failure: Failure | None) -> bytes | None:
 
 
 def to_dataset(row: Any) -> Dataset:
-    return Dataset(**{name: row[name] for name in Dataset.__struct_fields__})
+    fields = {name: row[name] for name in Dataset.__struct_fields__}
+    return Dataset(**fields | {"chunks": int(row["chunks"])})  # a sum is a decimal on some databases
 
 
 def to_document(row: Any) -> Document:

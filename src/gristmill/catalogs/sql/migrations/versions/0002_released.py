@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from gristmill.catalogs.sql.types import TABLE, Moment, Name
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -14,9 +16,10 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "released",
-        sa.Column("tenant", sa.String(128), primary_key=True),
-        sa.Column("kind", sa.String(16), primary_key=True),
-        sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("tenant", Name(128), primary_key=True),
+        sa.Column("kind", Name(16), primary_key=True),
+        sa.Column("name", Name(64), primary_key=True),
+        sa.Column("at", Moment, nullable=False),
+        **TABLE,
     )
     op.create_index("document_counts", "document", ["dataset_id", "chunks"])
