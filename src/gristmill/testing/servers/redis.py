@@ -8,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import hiredis
@@ -22,8 +22,8 @@ ReplyError = hiredis.ReplyError
 class RedisServer(Server):
     """A Valkey or Redis of one of ``REDIS_KINDS``, without persistence unless ``appendonly``.
 
-    ``config`` are further lines of its configuration (``"maxmemory 2mb"``). ``users`` are ACL rules
-    (``"worker on >secret ~q:* +@all"``). ``certificates`` is a folder with ``ca.pem`` and ``server.pem``:
+    ``config`` are further lines of its configuration (``"maxmemory 2mb"``); what they are at a start holds.
+    ``users`` are ACL rules (``"worker on >secret ~q:* +@all"``). ``certificates`` is a folder with ``ca.pem`` and ``server.pem``:
     it then speaks TLS on its port. Commands of the tests come over its own socket in its folder, as the
     administrator, whatever happens to the network, the port and the default user.
     """
@@ -45,8 +45,8 @@ class RedisServer(Server):
         self.certificates = certificates
         self._users = tuple(users)
         self._appendonly = appendonly
-        self._config = tuple(config)
-        self._admin: _Connection | None = None
+        self.config = tuple(config)
+        self._admin: AdminConnection | None = None
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -69,12 +69,16 @@ class RedisServer(Server):
     def command(self, *arguments: str | bytes | int | float) -> Any:
         """Send one command as the administrator and return its answer (bytes, int, list); raises ``ReplyError``."""
         if self._admin is None:
-            self._admin = _Connection(self._socket)
+            self._admin = AdminConnection(self._socket)
         try:
             return self._admin.command(*arguments)
         except OSError:
             self.hang_up()
             raise
+
+    def connect(self) -> AdminConnection:
+        """Another connection of the administrator, which may send a command without waiting for its answer."""
+        return AdminConnection(self._socket)
 
     def hang_up(self) -> None:
         """Close the administrator's connection; the next command opens a new one."""
@@ -121,7 +125,7 @@ class RedisServer(Server):
             lines.append(f"user default on >{self.password} ~* &* +@all")
         lines += [f"user {rule}" for rule in self._users]
         lines.append(f"user {ADMIN} on >{ADMIN} ~* &* +@all")
-        return [*lines, *self._config]
+        return [*lines, *self.config]
 
     def _port_lines(self) -> list[str]:
         if self.certificates is None:
@@ -160,8 +164,8 @@ class RedisServer(Server):
 ADMIN = "gristmill-tests"
 
 
-class _Connection:
-    """One connection that sends a command and waits for its answer."""
+class AdminConnection:
+    """One connection, that of an administrator."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -175,7 +179,16 @@ class _Connection:
             raise
 
     def command(self, *arguments: str | bytes | int | float) -> Any:
+        """Send a command and return its answer; raises ``ReplyError``."""
+        self.send(*arguments)
+        return self.answer()
+
+    def send(self, *arguments: str | bytes | int | float) -> None:
+        """Send a command."""
         self._socket.sendall(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # its stub means one argument
+
+    def answer(self) -> Any:
+        """Wait for the next answer; raises ``ReplyError``."""
         while (answer := self._reader.gets()) is False:
             data = self._socket.recv(65536)
             if not data:
@@ -186,4 +199,11 @@ class _Connection:
         return answer
 
     def close(self) -> None:
+        """Close it."""
         self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
