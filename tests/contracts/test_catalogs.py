@@ -11,16 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 
 from gristmill.base import sqlite
 from gristmill.base.errors import Conflict, SettingsError, StoreUnavailable
 from gristmill.catalogs import CATALOGS
-from gristmill.catalogs.sql.dialect import dialect_for
-from gristmill.catalogs.sql.schema import HEAD, metadata
-from gristmill.catalogs.sql.upgrade import upgrade
 from gristmill.ports.catalog import Catalog, GenState, RunState
 from gristmill.testing.catalogs import PASSING, CatalogContract, a_dataset, brought_to
 from gristmill.testing.clock import FakeClock
@@ -65,34 +59,6 @@ def test_every_registered_catalog_is_held_to_the_contract() -> None:
 
 
 # -- migrations
-
-
-def test_migrating_an_empty_database_gives_the_tables_of_the_schema(tmp_path: Path) -> None:
-    engine = dialect_for(f"sqlite:///{tmp_path / 'catalog.db'}").engine(writes=True)
-    with engine.begin() as connection:
-        upgrade(connection)
-    with engine.begin() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert context.get_current_revision() == HEAD
-        assert compare_metadata(context, metadata) == []
-        inspector = sa.inspect(connection)
-        for table in metadata.sorted_tables:
-            checks = {one["name"] for one in inspector.get_check_constraints(table.name)}
-            assert checks == {c.name for c in table.constraints if isinstance(c, sa.CheckConstraint)}
-    engine.dispose()
-
-
-def test_a_catalog_of_the_first_release_is_brought_to_this_one(tmp_path: Path) -> None:
-    path = tmp_path / "catalog.db"
-    engine = dialect_for(f"sqlite:///{path}").engine(writes=True)
-    with engine.begin() as connection:
-        upgrade(connection, "0001")
-        connection.exec_driver_sql("INSERT INTO dataset VALUES ('i', 't', 'demo', 'e', 4, '{}', 0)")
-    engine.dispose()
-    catalog = opened(path)
-    brought_to(catalog, catalog.dataset("t", "demo"), RunState.DONE)
-    assert catalog.released() == []
-    catalog.close()
 
 
 OPENING = """
