@@ -138,19 +138,29 @@ async def open_services(settings: Settings, ports: Ports) -> AsyncIterator[Servi
         yield Services(settings, ports, broker, service)
 
 
-def make_worker(services: Services, *, slots: int | None = None) -> Worker:
+def make_worker(services: Services, *, slots: int | None = None, name: str = "") -> Worker:
     """A worker for the pipeline's queue. Its runners open their own ports from the same settings."""
-    own = services.settings.worker
     return Worker(
         services.broker,
         "gristmill.wiring:pipeline_app",
         config=services.settings.plain(),
         queues=[QUEUE],
-        slots=slots or own.slots,
-        async_slots=own.async_slots,
-        lease=services.settings.engine.lease_seconds,
-        limits=RunnerLimits(own.max_jobs, own.max_age_seconds, own.max_rss, own.memory_limit, own.idle_seconds),
+        **worker_options(services.settings, slots=slots, name=name),
     )
+
+
+def worker_options(settings: Settings, *, slots: int | None = None, name: str = "") -> dict[str, Any]:
+    """What the settings say about any worker."""
+    own = settings.worker
+    return {
+        "slots": slots or own.slots,
+        "async_slots": own.async_slots,
+        "lane_limit": settings.engine.lane_limit,
+        "lease": settings.engine.lease_seconds,
+        "heartbeat_timeout": own.heartbeat_timeout,
+        "limits": RunnerLimits(own.max_jobs, own.max_age_seconds, own.max_rss, own.memory_limit, own.idle_seconds),
+        "name": name or None,
+    }
 
 
 def pipeline_app(config: dict[str, Any]) -> App:

@@ -11,7 +11,9 @@ from gristmill.brokers.memory import MemoryBroker
 from gristmill.engine.beat import EVERY, NEWS_EVERY, Pulse, Work, address, from_json, to_json
 from gristmill.engine.broker import QueueDepth
 from gristmill.engine.message import Current, Heartbeat, Lease, new_message
+from gristmill.engine.task import App
 from gristmill.testing.clock import FakeClock
+from gristmill.testing.workers import working
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +112,17 @@ async def test_who_leaves_is_gone_at_once() -> None:
     await pulse.leave()
     clock.move(0.001)
     assert await broker.workers() == [SAID]
+
+
+async def test_a_worker_is_seen_under_its_name_while_it_works_and_not_after() -> None:
+    clock = FakeClock()
+    broker = Counting(clock)
+    async with working(broker, App(), inline=True, name="task_executor_1", queues=["mine"]):
+        await broker.beaten.wait()
+        [seen] = await broker.workers()
+        assert (seen.name, seen.queues) == ("task_executor_1", ["mine"])
+    clock.move(0.001)
+    assert await broker.workers() == []
 
 
 def test_the_json_has_the_sources_keys_and_comes_back_the_same() -> None:

@@ -1,57 +1,177 @@
-"""``gristmill status``."""
+"""``gristmill status``: what is there, what waits, who works."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
 import click
 import msgspec
+from anyio import to_thread
 
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
-from gristmill.cli.output import json_option, print_json, print_table, when
+from gristmill.cli.output import duration, json_option, print_json, print_table
+from gristmill.engine.broker import Broker, QueueDepth
+from gristmill.engine.message import Heartbeat
+from gristmill.pipeline.plan import QUEUE
+from gristmill.ports.catalog import Catalog
 from gristmill.wiring import TENANT, open_catalog
+
+SHOWN = 8  # current tasks of one worker in a table
+
+
+class Current(msgspec.Struct, frozen=True):
+    """A task that a worker runs, as its last sign of life says; what has ended since is left out."""
+
+    worker: str
+    id: str
+    task: str
+    queue: str
+    lane: str
+    attempt: int
+    seconds: float
+    progress: float
+    message: str
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """What the catalog holds: datasets, and how many documents are in which state."""
+
+    datasets: list[dict[str, Any]]
+    documents: dict[str, int]
+
+
+class House(msgspec.Struct, frozen=True):
+    """What the broker knows of queues and workers. ``now`` is its clock."""
+
+    now: float
+    queues: list[QueueDepth]
+    workers: list[Heartbeat]
+    current: list[Current]
 
 
 @click.command("status")
 @json_option
+@click.option("--watch", is_flag=True, help="Show it again and again, until interrupted.")
+@click.option(
+    "--every", default=2.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between, with --watch."
+)
 @click.pass_obj
-def command(face: Face, as_json: bool) -> int:
-    """What is there, what waits, who works."""
+def command(face: Face, as_json: bool, watch: bool, every: float) -> int:
+    """What is there, what waits, who works.
+
+    Of a queue: `queued` tasks wait (the lag), `delayed` ones wait for their time, `running` ones were given to a worker and
+    have not ended (the source's pending); `oldest` is how long the first of them has waited.
+    """
     settings = face.settings
     catalog = open_catalog(settings)
+    show = _as_json if as_json else _as_text
+    try:
+        anyio.run(_show, settings, catalog, show, every if watch else None)
+    finally:
+        catalog.close()
+    return 0
+
+
+async def _show(
+    settings: Settings, catalog: Catalog, show: Callable[[Settings, Stock, House], None], every: float | None
+) -> None:
+    async with open_broker(settings.broker_url) as broker:
+        while True:
+            house, stock = await look(broker), await to_thread.run_sync(_stock, catalog)
+            if every is not None and show is _as_text:
+                click.clear()
+            show(settings, stock, house)
+            if every is None:
+                return
+            await anyio.sleep(every)
+
+
+async def look(broker: Broker) -> House:
+    """Ask the broker. Ages are by its clock."""
+    workers = await broker.workers()
+    now = await broker.now()
+    of = {task_id: worker.name for worker in workers for task_id in worker.current}
+    current = [
+        Current(
+            of[one.id], one.id, one.message.task, one.message.queue, one.message.lane, one.attempt,
+            max(0.0, now - (one.started or now)), one.progress, one.progress_message,
+        )
+        for one in await broker.describe(list(of))
+        if one is not None and not one.state.final and one.started is not None
+    ]  # fmt: skip
+    return House(now, await broker.depth(), workers, current)
+
+
+def unserved(house: House) -> list[QueueDepth]:
+    """Queues with tasks that wait and no worker that takes from them."""
+    served = {queue for worker in house.workers for queue in worker.queues}
+    return [one for one in house.queues if one.queued > 0 and one.queue not in served]
+
+
+def _as_json(settings: Settings, stock: Stock, house: House) -> None:
+    running: dict[str, list[Any]] = {worker.name: [] for worker in house.workers}
+    for one in house.current:
+        running[one.worker].append(msgspec.to_builtins(one))
+    print_json(
+        {
+            "home": str(settings.home),
+            "datasets": stock.datasets,
+            "documents": stock.documents,
+            "queues": [msgspec.to_builtins(one) | {"lag": one.queued, "pending": one.running} for one in house.queues],
+            "workers": [msgspec.to_builtins(one) | {"current": running[one.name]} for one in house.workers],
+            "unserved": [one.queue for one in unserved(house)],
+        }
+    )
+
+
+def _as_text(settings: Settings, stock: Stock, house: House) -> None:
+    click.echo(f"home: {settings.home}")
+    heads = ["dataset", "documents", "chunks", "embedder"]
+    print_table(heads, [list(one.values()) for one in stock.datasets])
+    states = ", ".join(f"{number} {state}" for state, number in sorted(stock.documents.items()))
+    click.echo(f"documents: {states or 'none'}")
+    print_table(
+        ["queue", "queued", "delayed", "running", "oldest"],
+        [(one.queue, one.queued, one.delayed, one.running, duration(one.oldest)) for one in house.queues],
+    )
+    print_table(
+        ["worker", "ip", "pid", "up", "seen", "queues", "done", "failed", "running"],
+        [_row(house, one) for one in house.workers],
+    )
+    if house.current:
+        print_table(["task", "id", "worker", "for", "attempt", "progress"], _tasks(house.current))
+    for one in unserved(house):
+        click.echo(f"no worker takes from the queue {one.queue}, where {one.queued} tasks wait: {_start(one.queue)}")
+
+
+def _row(house: House, worker: Heartbeat) -> Sequence[object]:
+    running = sum(one.worker == worker.name for one in house.current)
+    up, seen = (duration(max(0.0, house.now - moment)) for moment in (worker.boot_at, worker.now))
+    queues = ",".join(worker.queues)
+    return (worker.name, worker.ip, worker.pid, up, f"{seen} ago", queues, worker.done, worker.failed, running)
+
+
+def _tasks(current: Sequence[Current]) -> Iterator[Sequence[object]]:
+    shown: Counter[str] = Counter()
+    for one in sorted(current, key=lambda one: (one.worker, -one.seconds)):
+        shown[one.worker] += 1
+        if shown[one.worker] <= SHOWN:
+            yield one.task, one.id, one.worker, duration(one.seconds), one.attempt, f"{one.progress:.0%} {one.message}"
+
+
+def _start(queue: str) -> str:
+    how = "`gristmill worker`" if queue == QUEUE else f"`gristmill worker --app MODULE:APP --queue {queue}`"
+    return f"start one with {how}"
+
+
+def _stock(catalog: Catalog) -> Stock:
     datasets = [
         {"name": one.name, "documents": one.documents, "chunks": one.chunks, "embedder": one.embedder}
         for one in catalog.datasets(TENANT)
     ]
-    states = Counter(str(one.state) for one in catalog.documents(TENANT))
-    queues, workers = anyio.run(_broker, settings)
-    if as_json:
-        print_json(
-            {
-                "home": str(settings.home), "datasets": datasets, "documents": states,
-                "queues": [msgspec.to_builtins(one) for one in queues],
-                "workers": [msgspec.to_builtins(one) for one in workers],
-            }
-        )  # fmt: skip
-        return 0
-    click.echo(f"home: {settings.home}")
-    print_table(["dataset", "documents", "chunks", "embedder"], [list(one.values()) for one in datasets])
-    click.echo("documents: " + (", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"))
-    print_table(
-        ["queue", "queued", "delayed", "running", "oldest"],
-        [(one.queue, one.queued, one.delayed, one.running, f"{one.oldest:.0f} s") for one in queues],
-    )
-    print_table(
-        ["worker", "pid", "seen", "done", "failed", "current"],
-        [(one.name, one.pid, when(one.now), one.done, one.failed, len(one.current)) for one in workers],
-    )
-    return 0
-
-
-async def _broker(settings: Settings) -> tuple[list[Any], list[Any]]:
-    async with open_broker(settings.broker_url) as broker:
-        return list(await broker.depth()), list(await broker.workers())
+    return Stock(datasets, Counter(str(one.state) for one in catalog.documents(TENANT)))

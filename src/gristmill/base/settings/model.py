@@ -51,6 +51,13 @@ class Worker(Section):
     max_age_seconds: float = Field(3600.0, gt=0, description="Age at which a runner is replaced.")
     max_rss: int | None = Field(2 * GIB, description="Resident bytes above which a runner is replaced.")
     idle_seconds: float = Field(10.0, gt=0, description="Seconds without work after which runners are given up.")
+    name: str = Field(
+        "",
+        max_length=200,
+        pattern=r"^[\w.:@-]*$",
+        description="What `gristmill worker` is called in `status` and in tasks' records; each another. Empty: host, process"
+        " id and some letters.",
+    )
     heartbeat_timeout: float = Field(
         120.0, ge=5, description="Seconds of silence after which a worker is taken out of the list of workers."
     )
