@@ -1,106 +1,121 @@
-"""What differs between databases for the SQL broker: opening, locking a claim, telling that something changed."""
+"""What differs between databases for the SQL broker: opening, errors, the clock, seeing what others did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from enum import Enum
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 import sqlalchemy as sa
 
-from gristmill.base import sqlite
 from gristmill.base.errors import SettingsError
-from gristmill.brokers.sql.presence import Presence
-from gristmill.brokers.sql.tables import task
-from gristmill.engine.state import FINAL, LEGAL, TaskState
+from gristmill.brokers.sql.presence import Nobody, Presence
+
+# Seconds on a server. Who is stopped in the middle of a transaction loses it before others give up waiting for it, and
+# these do so before they take the connection for dead.
+IDLE_IN_TRANSACTION, LOCK_WAIT, STATEMENT, SOCKET, CONNECT = 8, 12, 20, 25, 10
 
 
-def _guards() -> Iterator[str]:
-    """Triggers: the store itself keeps the table of legal steps (P2, P3), whatever writes to it."""
-    for state in TaskState:
-        steps = ", ".join(f"'{other}'" for other in sorted({state, *LEGAL[state]}))
-        yield f"""
-            CREATE TRIGGER IF NOT EXISTS task_from_{state} BEFORE UPDATE OF state ON task
-            WHEN OLD.state = '{state}' AND NEW.state NOT IN ({steps})
-            BEGIN SELECT RAISE(ABORT, 'no step of a task'); END"""
-    final = ", ".join(f"'{state}'" for state in sorted(FINAL))
-    kept = ", ".join(column.name for column in task.columns if column.name != "key")  # a replay moves the key
-    yield f"""
-        CREATE TRIGGER IF NOT EXISTS task_ended_stays BEFORE UPDATE OF {kept} ON task
-        WHEN OLD.state IN ({final}) BEGIN SELECT RAISE(ABORT, 'the task has ended'); END"""
-    yield f"""
-        CREATE TRIGGER IF NOT EXISTS task_is_kept BEFORE DELETE ON task
-        WHEN OLD.state NOT IN ({final}) BEGIN SELECT RAISE(ABORT, 'the task has not ended'); END"""
-    yield """
-        CREATE TRIGGER IF NOT EXISTS task_begins BEFORE INSERT ON task
-        WHEN NEW.state <> 'queued' BEGIN SELECT RAISE(ABORT, 'a task begins queued'); END"""
-    yield """
-        CREATE TRIGGER IF NOT EXISTS task_claim BEFORE UPDATE OF state ON task
-        WHEN OLD.state = 'queued' AND NEW.state = 'running' AND NEW.token <= OLD.token
-        BEGIN SELECT RAISE(ABORT, 'a claim needs a new token'); END"""
+class Verdict(Enum):
+    """What an error means."""
+
+    AGAIN = "again"  # others were in the way: the same transaction may succeed when it is repeated
+    GONE = "gone"  # the server cannot be reached, or does not serve now
+    REFUSED = "refused"  # it will never take this
+    OTHER = "other"  # no error of the database
 
 
-class SqliteDialect:
-    """SQLite: one writer at a time, so a claim needs no row locks; changes show in ``PRAGMA data_version``."""
+class Counter(Protocol):
+    """A number that changes whenever others have committed what somebody here may wait for."""
 
-    def __init__(self, url: sa.URL) -> None:
-        if not url.database or url.database == ":memory:":
-            raise SettingsError("engine.broker: the SQLite broker needs a file: sqlite:///path/to/file")
-        self.where = url.database
-        self.errors: tuple[type[Exception], ...] = (
-            sqlite.driver().Error,
-            OSError,
-        )  # of connections that are not SQLAlchemy's
-        self._path = Path(url.database)
+    def __call__(self) -> int: ...
 
-    def presence(self) -> Presence:
-        """By which the processes that share the file know of each other's end."""
-        return Presence(Path(f"{self._path}-holders"))
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+class Dialect(Protocol):
+    """A database as the broker needs it."""
+
+    where: str  # for messages: no password
+    errors: tuple[type[Exception], ...]  # what its driver raises
+    server: bool  # several hosts write at the same time, over a network that may break
+    listens: bool  # it tells of changes by itself
+    clock: str  # the statement that asks for its time, in seconds since the epoch
+
+    def presence(self) -> Presence | Nobody:
+        """By which processes know of each other's end."""
 
     def engine(self) -> sa.Engine:
-        """Connections whose transactions take the write lock when they begin."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(
-            f"sqlite:///{self._path}",
-            module=sqlite.driver(),
-            poolclass=sa.NullPool,
-            connect_args={"check_same_thread": False, "timeout": 30.0},
-        )
-        sa.event.listen(engine, "connect", _prepare)
-        sa.event.listen(engine, "begin", _begin)
-        return engine
+        """Connections that are set up for the broker."""
 
-    def create(self, connection: sa.Connection, metadata: sa.MetaData) -> None:
-        """Make what is missing; several processes may do it at once."""
-        metadata.create_all(connection)
-        for guard in _guards():
-            connection.execute(sa.text(guard))
+    def counter(self) -> Counter:
+        """What is looked at for changes, with a connection of its own."""
 
-    def changes(self, connection: Any) -> int:
-        """A number that changes whenever another connection has committed."""
-        row = connection.execute("PRAGMA data_version").fetchone()
-        return int(row[0])
+    def listener(self) -> Any:
+        """A raw connection that is told of changes (see ``listen``)."""
 
-    def watch(self) -> Any:
-        """A raw connection for ``changes``."""
-        return sqlite.connect(self._path)
+    def verdict(self, exc: Exception) -> Verdict:
+        """What an error means."""
+
+    def tell(self, c: sa.Connection) -> None:
+        """In a transaction: have the listeners told when it is committed."""
+
+    def exclusive(self, c: sa.Connection) -> None:
+        """In a transaction: let only one at a time make or change tables."""
+
+    def shared(self, c: sa.Connection) -> None:
+        """After that transaction: let the next one."""
+
+    def guard(self, c: sa.Connection) -> None:
+        """Have the database keep the table of legal steps."""
+
+    def session(self, c: sa.Connection) -> Any:
+        """What names this connection's session for ``end_session``."""
+
+    def end_session(self, c: sa.Connection, session: Any) -> None:
+        """End a session whose connection is lost, so that it holds no locks any more."""
 
 
-def dialect_for(url: str) -> SqliteDialect:
+_DIALECTS = {
+    "sqlite": "gristmill.brokers.sql.sqlite:SqliteDialect",
+    "postgresql": "gristmill.brokers.sql.postgresql:PostgresDialect",
+    "mysql": "gristmill.brokers.sql.mysql:MysqlDialect",
+    "mariadb": "gristmill.brokers.sql.mysql:MysqlDialect",
+}
+
+
+def dialect_for(url: str) -> Dialect:
     """The dialect of a database URL."""
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise SettingsError("engine.broker: this is not the URL of a database") from None
+    known = _DIALECTS.get(parsed.get_backend_name())
+    if known is None:
         raise SettingsError(
-            f"engine.broker: {parsed.get_backend_name()} is not read by this release; use sqlite:///path"
+            f"engine.broker: {parsed.get_backend_name()} is no database that is known; use one of: {', '.join(_DIALECTS)}"
         )
-    return SqliteDialect(parsed)
+    module, _, name = known.partition(":")
+    return cast("Dialect", getattr(import_module(module), name)(parsed))
 
 
-def _prepare(connection: Any, _record: object) -> None:
-    sqlite.prepare(connection)
+def cause_of(exc: Exception) -> Exception:
+    """The driver's own error."""
+    orig = getattr(exc, "orig", None)
+    return orig if isinstance(orig, Exception) else exc
 
 
-def _begin(connection: sa.Connection) -> None:
-    """Writers take the lock when they begin; a reader in autocommit takes none at all."""
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def where(url: sa.URL) -> str:
+    """A server's database for messages."""
+    return sa.URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def driver(module: str, *, extra: str, scheme: str) -> Any:
+    """A DB-API module that may not be installed."""
+    try:
+        return import_module(module)
+    except ImportError as exc:
+        raise SettingsError(
+            f"engine.broker: {scheme}:// needs {module}, which is not installed: pip install 'gristmill[{extra}]'"
+        ) from exc

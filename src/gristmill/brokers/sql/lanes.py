@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from gristmill.brokers.sql.rows import END_ROW, NEWS_QUEUED, QUEUED, RUNNING, end_params, tell
-from gristmill.brokers.sql.tables import lane, task
+from gristmill.brokers.sql.bulk import Change
+from gristmill.brokers.sql.rows import END_ROW, NEWS_QUEUED, QUEUED, RUNNING, SEATS, end_params, tell
+from gristmill.brokers.sql.tables import lane, task, turnstile
 from gristmill.engine.message import ErrorRecord, Lease, Notice, decode, too_late
 from gristmill.engine.state import TaskState
 
@@ -46,23 +48,27 @@ _busy = (
     .group_by(task.c.queue, task.c.lane)
 )
 _first_in = sa.select(sa.func.min(task.c.not_before)).where(*_task_waits_in)
-_lane_due = sa.select(lane.c.due).where(*_lane_is)
+# Who gives a lane work and who puts it off see each other; who only gives it work bothers nobody.
+_lane_due = sa.select(lane.c.due).where(*_lane_is).with_for_update(read=True, key_share=True)
+_lane_alone = sa.select(lane.c.due).where(*_lane_is).with_for_update()
 _set_due = sa.update(lane).where(*_lane_is).values(due=sa.bindparam("b_due"))
-_set_turn = sa.update(lane).where(*_lane_is).values(turn=sa.bindparam("b_turn"))
 _remove = sa.delete(lane).where(*_lane_is)
 _last_turn = sa.select(sa.func.coalesce(sa.func.max(lane.c.turn), 0))
-_claim_row = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        state=RUNNING,
-        token=task.c.token + 1,
-        attempt=task.c.attempt + 1,
-        worker=sa.bindparam("b_worker"),
-        holder=sa.bindparam("b_holder"),
-        started=sa.bindparam("b_now"),
-        lease_until=sa.bindparam("b_until"),
-    )
+_queues = turnstile.c.queue.in_(sa.bindparam("b_queues", expanding=True))
+_turnstiles = sa.select(turnstile.c.queue).where(_queues).order_by(turnstile.c.queue)
+_in_turn_only = _turnstiles.with_for_update()
+_any_due = (
+    sa.select(lane.c.queue)
+    .where(lane.c.queue.in_(sa.bindparam("b_queues", expanding=True)), lane.c.due <= sa.bindparam("b_now"))
+    .limit(1)
+)
+_SET_TURN = Change(lane, ["queue", "priority", "lane"], ["turn"])
+_CLAIM_ROW = Change(
+    task,
+    ["seq"],
+    ["worker", "holder", "started", "lease_until"],
+    grows=["token", "attempt"],
+    fixed={"state": RUNNING},
 )
 
 ALL = 1_000_000_000
@@ -80,11 +86,20 @@ class Claimant(NamedTuple):
 
 
 def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
-    """Have a place in the turn for lanes with a task due at that time; a new one behind all others."""
+    """Have a place in the turn for lanes with a task due at that time. It is written by ``take_seats``."""
+    c.info[SEATS].extend(waiting)
+
+
+def take_seats(c: sa.Connection) -> None:
+    """Give the lanes that got work in this transaction their places; a new one behind all others.
+
+    It comes last, and in the order of the lanes: so transactions that give work to the same lanes wait for each other, but
+    not in a circle.
+    """
     first: dict[Seat, float] = {}
-    for place, due in waiting:
+    for place, due in c.info[SEATS]:
         first[place] = min(due, first.get(place, due))
-    for place, due in first.items():
+    for place, due in sorted(first.items()):
         at = _at(place)
         known = c.execute(_lane_due, at).scalar()
         if known is None:
@@ -96,10 +111,31 @@ def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
             c.execute(_set_due, {**at, "b_due": due})
     if first:
         c.info[NEWS_QUEUED] = True
+        c.info[SEATS] = []
+        if c.dialect.name != "sqlite":
+            _have_turnstiles(c, sorted({place[0] for place in first}))
+
+
+def queue_up(c: sa.Connection, queues: Sequence[str]) -> None:
+    """Be the only one that claims from these queues until the transaction ends."""
+    c.execute(_in_turn_only, {"b_queues": list(queues)}).all()
+
+
+def any_due(c: sa.Connection, now: float, queues: Sequence[str]) -> bool:
+    """Whether a claim may find something."""
+    return c.execute(_any_due, {"b_queues": list(queues), "b_now": now}).first() is not None
+
+
+def _have_turnstiles(c: sa.Connection, queues: Sequence[str]) -> None:
+    known = set(c.execute(_turnstiles, {"b_queues": queues}).scalars())
+    missing = [{"queue": queue} for queue in queues if queue not in known]
+    if missing:
+        c.execute(sa.insert(turnstile), missing)
 
 
 def claim(c: sa.Connection, now: float, queues: Sequence[str], *, claimant: Claimant, limit: int) -> list[Lease]:
     """Claim what is due: highest priority first, lanes in turn, what has been due longest first inside a lane."""
+    take_seats(c)
     leases: list[Lease] = []
     cap = _Cap(c, queues, claimant.per_lane)
     while len(leases) < limit:
@@ -128,15 +164,22 @@ class _Cap:
 
     def __init__(self, c: sa.Connection, queues: Sequence[str], per_lane: int | None) -> None:
         self._most = per_lane
+        self._closed: set[Seat] = set()
         self._busy: dict[tuple[str, str], int] = {}
         if per_lane is not None:
             self._busy = {(row.queue, row.lane): row.number for row in c.execute(_busy, {"b_queues": list(queues)})}
 
     def look_at(self, room: int) -> int:
         """How many lanes to look at: any number of them may be full."""
-        return room if self._most is None else ALL
+        return room + len(self._closed) if self._most is None else ALL
+
+    def close(self, one: Any) -> None:
+        """No more from this lane now."""
+        self._closed.add(tuple(one[:3]))
 
     def left(self, one: Any) -> int:
+        if self._closed and tuple(one[:3]) in self._closed:
+            return 0
         return ALL if self._most is None else self._most - self._busy.get((one.queue, one.lane), 0)
 
     def took(self, one: Any, number: int) -> None:
@@ -158,8 +201,9 @@ def _serve(
             short.append(one)
     leases = _start(c, now, _in_turn([rows for _, rows in served]), claimant)
     _pass_turn(c, served)
-    for one in short:
-        _put_off(c, one)
+    for one in sorted(short, key=lambda one: one[:3]):
+        if _put_off(c, one) <= now:
+            cap.close(one)  # others are at its tasks just now
     return leases
 
 
@@ -174,18 +218,19 @@ def _pass_turn(c: sa.Connection, served: Sequence[tuple[Any, Sequence[Any]]]) ->
     if len(took) == 1 and took[0][0].turn == last:
         return  # a lane alone is behind all others already
     turns = [{**_at(one[:3]), "b_turn": last + number} for number, (one, _) in enumerate(took, 1)]
-    if turns:
-        c.execute(_set_turn, turns)
+    _SET_TURN.on(c, turns)
 
 
-def _put_off(c: sa.Connection, one: Any) -> None:
-    """A lane with nothing due any more is left alone until its next task is; an empty one goes."""
+def _put_off(c: sa.Connection, one: Any) -> float:
+    """A lane with nothing due any more is left alone until its next task is; an empty one goes. Returns when that is."""
     at = _at(one[:3])
+    c.execute(_lane_alone, at).all()  # whoever gives it work just now has done so, or will see what we did
     first = c.execute(_first_in, at).scalar()
     if first is None:
         c.execute(_remove, at)
-    else:
-        c.execute(_set_due, {**at, "b_due": first})
+        return math.inf
+    c.execute(_set_due, {**at, "b_due": first})
+    return float(first)
 
 
 def _start(c: sa.Connection, now: float, rows: Iterable[Any], claimant: Claimant) -> list[Lease]:
@@ -194,17 +239,15 @@ def _start(c: sa.Connection, now: float, rows: Iterable[Any], claimant: Claimant
         message = decode(row.message)
         reason = too_late(row.attempt, row.max_attempts, row.deadline, now)
         if reason is None:
-            times = {"b_now": now, "b_until": now + claimant.lease}
+            times = {"b_started": now, "b_lease_until": now + claimant.lease}
             claims.append({"b_seq": row.seq, "b_worker": claimant.worker, "b_holder": claimant.holder, **times})
             leases.append(Lease(message, row.token + 1, claimant.worker, row.attempt + 1))
         else:
             error = ErrorRecord("TaskDead", reason, attempt=row.attempt, at=now)
             ends.append(end_params(row, now, TaskState.DEAD, error=error))
             notices.append(Notice("state", message.id, TaskState.DEAD.value))
-    if claims:
-        c.execute(_claim_row, claims)
-    if ends:
-        c.execute(END_ROW, ends)
+    _CLAIM_ROW.on(c, claims)
+    END_ROW.on(c, ends)
     tell(c, now, notices)
     return leases
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, TypeVar
 
 import anyio
 import msgspec
@@ -14,33 +14,42 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.errors import BrokerUnavailable
 from gristmill.base.logs import get_logger
-from gristmill.brokers.sql.tables import notice
+from gristmill.brokers.sql.tail import Tail
 from gristmill.engine.message import Notice
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
 BUFFER = 10_000  # notices a watcher may lag behind before it misses some
 
 _decode = msgspec.json.Decoder(Notice).decode
-_newest = sa.select(sa.func.coalesce(sa.func.max(notice.c.n), 0))
-_since = sa.select(notice.c.n, notice.c.body).where(notice.c.n > sa.bindparam("b_last")).order_by(notice.c.n)
 
-Read = Callable[[Callable[[sa.Connection], Sequence[Any]]], Awaitable[Sequence[Any]]]
+
+class Read(Protocol):
+    """Runs something on the reading connection."""
+
+    def __call__(self, run: Callable[[sa.Connection], T], /) -> Awaitable[T]: ...
 
 
 @dataclass(eq=False)
 class _Watcher:
     stream: MemoryObjectSendStream[Notice]
     since: int
+    late: frozenset[int]  # numbers before it that had not come yet
+
+    def wants(self, n: int) -> bool:
+        return n > self.since or n in self.late
 
 
 class NoticeBoard:
     """Reads new rows when it is told that there may be some, once for all watchers of this process."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, *, gaps: bool) -> None:
         self._read = read
+        self._gaps = gaps
         self._watchers: set[_Watcher] = set()
-        self._last = 0
+        self._tail = Tail(gaps=gaps)
         self._news = anyio.Event()
 
     @asynccontextmanager
@@ -48,10 +57,11 @@ class NoticeBoard:
         """What is told from now on."""
         send, receive = anyio.create_memory_object_stream[Notice](BUFFER)
         with send, receive:
-            since = await self._newest()
+            tail = Tail(gaps=self._gaps)
+            await self._read(tail.begin)
             if not self._watchers:
-                self._last = max(self._last, since)
-            watcher = _Watcher(send, since)
+                self._tail = tail
+            watcher = _Watcher(send, tail.last, frozenset(tail.holes))
             self._watchers.add(watcher)
             try:
                 yield receive
@@ -74,16 +84,12 @@ class NoticeBoard:
                     log.warning("notices could not be read", error=str(exc))
 
     async def _pass_on(self) -> None:
-        last = self._last
-        for row in await self._read(lambda c: c.execute(_since, {"b_last": last}).all()):
-            self._last = row.n
+        for row in await self._read(self._tail.new):
+            if not row.body:
+                continue  # it only says that there is work
             told = _decode(row.body)
-            for watcher in [one for one in self._watchers if one.since < row.n]:
+            for watcher in [one for one in self._watchers if one.wants(row.n)]:
                 try:
                     watcher.stream.send_nowait(told)
                 except (anyio.WouldBlock, anyio.BrokenResourceError):
                     continue  # a notice is a hint; the record has the truth
-
-    async def _newest(self) -> int:
-        [row] = await self._read(lambda c: c.execute(_newest).all())
-        return int(row[0])

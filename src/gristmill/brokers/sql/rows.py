@@ -7,52 +7,30 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gristmill.brokers.sql.bulk import Change
 from gristmill.brokers.sql.tables import notice, pack, task
 from gristmill.engine.message import ErrorRecord, Message, Notice, encode
 from gristmill.engine.state import TaskState
 
 QUEUED, RUNNING = TaskState.QUEUED.value, TaskState.RUNNING.value
 CHUNK = 500  # bound parameters of one statement
-NEWS_QUEUED, NEWS_TOLD = "queued", "told"  # marks on the connection: what the transaction did that others wait for
+# Marks on the connection, of the transaction under way: what it did that others wait for, lanes that have work, whether it
+# wrote anything, the server's time.
+NEWS_QUEUED, NEWS_TOLD, SEATS, WROTE, NOW = "queued", "told", "seats", "wrote", "now"
 
 Row = dict[str, Any]
 
-END_ROW = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        state=sa.bindparam("b_state"),
-        ended=sa.bindparam("b_now"),
-        lease_until=None,
-        result=sa.bindparam("b_result"),
-        error=sa.bindparam("b_error"),
-        history=sa.bindparam("b_history"),
-    )
+END_ROW = Change(task, ["seq"], ["state", "ended", "result", "error", "history"], fixed={"lease_until": None})
+BACK_ROW = Change(
+    task,
+    ["seq"],
+    ["attempt", "not_before", "history"],
+    fixed={"state": QUEUED, "worker": "", "lease_until": None},
 )
-BACK_ROW = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        state=QUEUED,
-        attempt=sa.bindparam("b_attempt"),
-        worker="",
-        lease_until=None,
-        not_before=sa.bindparam("b_not_before"),
-        history=sa.bindparam("b_history"),
-    )
-)
-EXTEND_ROW = sa.update(task).where(task.c.seq == sa.bindparam("b_seq")).values(lease_until=sa.bindparam("b_until"))
-PROGRESS_ROW = (
-    sa.update(task)
-    .where(task.c.seq == sa.bindparam("b_seq"))
-    .values(
-        progress=sa.bindparam("b_value"),
-        progress_message=sa.bindparam("b_message"),
-        progress_data=sa.bindparam("b_data"),
-    )
-)
-MARK_ROW = sa.update(task).where(task.c.seq == sa.bindparam("b_seq")).values(cancel_requested=True)
-UNKEY_ROW = sa.update(task).where(task.c.seq == sa.bindparam("b_seq")).values(key=None)
+EXTEND_ROW = Change(task, ["seq"], ["lease_until"])
+PROGRESS_ROW = Change(task, ["seq"], ["progress", "progress_message", "progress_data"])
+MARK_ROW = Change(task, ["seq"], fixed={"cancel_requested": True})
+UNKEY_ROW = Change(task, ["seq"], fixed={"key": None})
 INSERT_TASK = sa.insert(task)
 _insert_notice = sa.insert(notice)
 
@@ -87,7 +65,7 @@ def end_params(
     return {
         "b_seq": row.seq,
         "b_state": state.value,
-        "b_now": now,
+        "b_ended": now,
         "b_result": result,
         "b_error": pack(error) if error is not None else None,
         "b_history": history or row.history,

@@ -102,9 +102,9 @@ def publish(c: sa.Connection, now: float, messages: Sequence[Message]) -> list[b
 def extend(c: sa.Connection, now: float, leases: Sequence[Lease], lease: float) -> list[Lease]:
     """Renew what is still held; return the rest."""
     held = _held_rows(c, leases)
-    rows = [{"b_seq": held[key].seq, "b_until": now + lease} for one in leases if (key := _key(one)) in held]
+    rows = [{"b_seq": held[key].seq, "b_lease_until": now + lease} for one in leases if (key := _key(one)) in held]
     if rows:
-        c.execute(EXTEND_ROW, rows)
+        EXTEND_ROW.on(c, rows)
     return [one for one in leases if _key(one) not in held]
 
 
@@ -119,7 +119,7 @@ def finish(c: sa.Connection, now: float, ends: Sequence[End]) -> list[bool]:
             rows.append(end_params(row, now, end.state, result=end.result, error=end.error))
             notices.append(Notice("state", row.id, end.state.value, row.progress, "", row.worker))
     if rows:
-        c.execute(END_ROW, rows)
+        END_ROW.on(c, rows)
     tell(c, now, notices)
     return done
 
@@ -145,10 +145,17 @@ def progress(c: sa.Connection, now: float, updates: Sequence[Progress]) -> list[
         row = held.get(_key(update.lease))
         if row is not None:
             data = pack(update.data) if update.data else None
-            rows.append({"b_seq": row.seq, "b_value": update.value, "b_message": update.message, "b_data": data})
+            rows.append(
+                {
+                    "b_seq": row.seq,
+                    "b_progress": update.value,
+                    "b_progress_message": update.message,
+                    "b_progress_data": data,
+                }
+            )
             notices.append(Notice("progress", row.id, RUNNING, update.value, update.message, row.worker))
     if rows:
-        c.execute(PROGRESS_ROW, rows)
+        PROGRESS_ROW.on(c, rows)
     tell(c, now, notices)
     return [_key(update.lease) in held for update in updates]
 
@@ -171,9 +178,9 @@ def cancel(c: sa.Connection, now: float, ids: Sequence[str], reason: str) -> lis
             marks.append({"b_seq": row.seq})
             notices.append(Notice("cancel", row.id, RUNNING, row.progress, reason, row.worker))
     if ends:
-        c.execute(END_ROW, ends)
+        END_ROW.on(c, ends)
     if marks:
-        c.execute(MARK_ROW, marks)
+        MARK_ROW.on(c, marks)
     tell(c, now, notices)
     return [TaskState(found[task_id].state) if task_id in found else None for task_id in ids]
 
@@ -214,7 +221,7 @@ def replay(c: sa.Connection, now: float, ids: Sequence[str]) -> list[str]:
             moved.append({"b_seq": row.seq})
         fresh.append(msgspec.structs.replace(message, id=new_id(), delay=0.0))
     if moved:
-        c.execute(UNKEY_ROW, moved)
+        UNKEY_ROW.on(c, moved)
     publish(c, now, fresh)
     return [message.id for message in fresh]
 
@@ -279,9 +286,9 @@ def _give_back(c: sa.Connection, now: float, given: Iterable[tuple[Any, bool, fl
             waiting.append(((row.queue, row.priority, row.lane), due))
         notices.append(Notice("state", row.id, state.value, row.progress, "", row.worker))
     if ends:
-        c.execute(END_ROW, ends)
+        END_ROW.on(c, ends)
     if backs:
-        c.execute(BACK_ROW, backs)
+        BACK_ROW.on(c, backs)
     seat(c, waiting)
     tell(c, now, notices)
 

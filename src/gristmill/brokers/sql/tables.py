@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from gristmill.brokers.sql.columns import Bytes, Number, Seconds, Text
 from gristmill.engine.message import ErrorRecord, TaskRecord, decode
 from gristmill.engine.state import TaskState
 
@@ -15,32 +16,32 @@ metadata = sa.MetaData()
 task = sa.Table(
     "task",
     metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(64), nullable=False, unique=True),
-    sa.Column("key", sa.String(255), unique=True),
-    sa.Column("queue", sa.String(128), nullable=False),
+    sa.Column("seq", Number, primary_key=True, autoincrement=True),
+    sa.Column("id", Text(64), nullable=False, unique=True),
+    sa.Column("key", Text(255), unique=True),
+    sa.Column("queue", Text(128), nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
-    sa.Column("lane", sa.String(128), nullable=False),
+    sa.Column("lane", Text(128), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("message", sa.LargeBinary, nullable=False),
-    sa.Column("published", sa.Float, nullable=False),
-    sa.Column("not_before", sa.Float, nullable=False),
-    sa.Column("deadline", sa.Float),
+    sa.Column("message", Bytes, nullable=False),
+    sa.Column("published", Seconds, nullable=False),
+    sa.Column("not_before", Seconds, nullable=False),
+    sa.Column("deadline", Seconds),
     sa.Column("attempt", sa.Integer, nullable=False, default=0),
     sa.Column("max_attempts", sa.Integer, nullable=False),
     sa.Column("token", sa.Integer, nullable=False, default=0),
-    sa.Column("worker", sa.String(255), nullable=False, default=""),
+    sa.Column("worker", Text(255), nullable=False, default=""),
     sa.Column("holder", sa.String(64), nullable=False, default=""),  # the process: see presence
-    sa.Column("lease_until", sa.Float),
+    sa.Column("lease_until", Seconds),
     sa.Column("cancel_requested", sa.Boolean, nullable=False, default=False),
-    sa.Column("started", sa.Float),
-    sa.Column("ended", sa.Float),
-    sa.Column("progress", sa.Float, nullable=False, default=0.0),
-    sa.Column("progress_message", sa.Text, nullable=False, default=""),
-    sa.Column("progress_data", sa.LargeBinary),
-    sa.Column("result", sa.LargeBinary),
-    sa.Column("error", sa.LargeBinary),
-    sa.Column("history", sa.LargeBinary),
+    sa.Column("started", Seconds),
+    sa.Column("ended", Seconds),
+    sa.Column("progress", Seconds, nullable=False, default=0.0),
+    sa.Column("progress_message", Text, nullable=False, default=""),
+    sa.Column("progress_data", Bytes),
+    sa.Column("result", Bytes),
+    sa.Column("error", Bytes),
+    sa.Column("history", Bytes),
     sa.Index("task_due", "state", "queue", "priority", "lane", "not_before", "seq"),
     sa.Index("task_lease", "state", "lease_until"),
     sa.Index("task_ended", "state", "ended"),
@@ -50,11 +51,11 @@ task = sa.Table(
 lane = sa.Table(
     "lane",
     metadata,
-    sa.Column("queue", sa.String(128), primary_key=True),
+    sa.Column("queue", Text(128), primary_key=True),
     sa.Column("priority", sa.Integer, primary_key=True),
-    sa.Column("lane", sa.String(128), primary_key=True),
-    sa.Column("turn", sa.Integer, nullable=False),
-    sa.Column("due", sa.Float, nullable=False),
+    sa.Column("lane", Text(128), primary_key=True),
+    sa.Column("turn", Number, nullable=False),
+    sa.Column("due", Seconds, nullable=False),
     sa.Index("lane_order", "priority", "turn"),
     sa.Index("lane_turn", "turn"),
 )
@@ -62,34 +63,56 @@ lane = sa.Table(
 notice = sa.Table(
     "notice",
     metadata,
-    sa.Column("n", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("n", Number, primary_key=True, autoincrement=True),
+    sa.Column("at", Seconds, nullable=False),
+    sa.Column("body", Bytes, nullable=False),
     sqlite_autoincrement=True,
 )
 
 worker = sa.Table(
     "worker",
     metadata,
-    sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("until", sa.Float, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("name", Text(255), primary_key=True),
+    sa.Column("until", Seconds, nullable=False),
+    sa.Column("body", Bytes, nullable=False),
 )
 
 lock = sa.Table(
     "named_lock",
     metadata,
-    sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("owner", sa.String(255), nullable=False),
-    sa.Column("until", sa.Float, nullable=False),
+    sa.Column("name", Text(255), primary_key=True),
+    sa.Column("owner", Text(255), nullable=False),
+    sa.Column("until", Seconds, nullable=False),
 )
 
 # ``empty``: the time at which the bucket of that name had, or will have, no token.
 rate = sa.Table(
     "rate",
     metadata,
-    sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("empty", sa.Float, nullable=False),
+    sa.Column("name", Text(255), primary_key=True),
+    sa.Column("empty", Seconds, nullable=False),
+)
+
+# Servers only. Who claims from a queue holds its row until the claim is written, so that lanes take turns exactly.
+turnstile = sa.Table("turnstile", metadata, sa.Column("queue", Text(128), primary_key=True))
+
+# Servers only. The number of the last transaction that each writing connection has committed: when the answer to a COMMIT
+# is lost, this is how its writer knows whether it happened.
+receipt = sa.Table(
+    "receipt",
+    metadata,
+    sa.Column("name", Text(64), primary_key=True),
+    sa.Column("n", Number, nullable=False),
+    sa.Column("at", Seconds, nullable=False),
+)
+
+# Which release's tables these are, and the first one whose brokers may still write to them.
+revision = sa.Table(
+    "broker_version",
+    metadata,
+    sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("oldest", sa.Integer, nullable=False),
 )
 
 _history = msgspec.json.Decoder(list[ErrorRecord])
