@@ -55,6 +55,10 @@ class ServerPool:
                 server.empty()
         return server.url
 
+    def url(self, name: str) -> str:
+        """The URL of this server, with what is in it."""
+        return self._get(name).url
+
     def database(self, name: str, database: str) -> str:
         """A new, empty database of ``postgres`` or ``mariadb``, without even a table; its URL."""
         server = self._get(name)

@@ -23,9 +23,9 @@ class RedisServer(Server):
     """A Valkey or Redis of one of ``REDIS_KINDS``, without persistence unless ``appendonly``.
 
     ``config`` are further lines of its configuration (``"maxmemory 2mb"``); what they are at a start holds.
-    ``users`` are ACL rules (``"worker on >secret ~q:* +@all"``). ``certificates`` is a folder with ``ca.pem`` and ``server.pem``:
-    it then speaks TLS on its port. Commands of the tests come over its own socket in its folder, as the
-    administrator, whatever happens to the network, the port and the default user.
+    ``users`` are ACL rules (``"worker on >secret ~q:* +@all"``). ``certificates`` is a folder with ``ca.pem`` and
+    ``server.pem``: it then speaks TLS on its port. Commands of the tests come over its own socket in its folder, as
+    the administrator, whatever happens to the network, the port and the default user.
     """
 
     def __init__(
