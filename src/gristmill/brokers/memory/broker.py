@@ -162,9 +162,10 @@ class MemoryBroker(Broker):
             how = "is gone" if task.record.worker in ended else "went silent"
             error = self._error(task, "LeaseExpired", f"worker {task.record.worker} {how}")
             self._back(task, counted=True, delay=0.0, error=error)
+        taken = [task.record for task in expired]
         self._wake_up()
         await anyio.lowlevel.checkpoint()
-        return [task.record for task in expired]
+        return taken
 
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
         await anyio.lowlevel.checkpoint()
