@@ -21,14 +21,14 @@ def migrate(dialect: Dialect, writer: sa.Engine, reader: sa.Engine) -> None:
     with reader.connect() as connection:
         if _fits(dialect, connection, revision(dialect, connection)):
             return
-    with writer.begin() as connection, dialect.opening(connection):
+    with writer.connect() as connection, dialect.opening(connection):
         found = revision(dialect, connection)
-        if _fits(dialect, connection, found):  # another process was faster
-            return
-        if not found:
-            create(connection)
-        else:
-            import_module("gristmill.catalogs.sql.upgrade").upgrade(connection)
+        if not _fits(dialect, connection, found):  # else another process was faster
+            if found:
+                import_module("gristmill.catalogs.sql.upgrade").upgrade(connection)
+            else:
+                create(connection)
+        connection.commit()  # before the others may look
 
 
 def revision(dialect: Dialect, connection: sa.Connection) -> str:
