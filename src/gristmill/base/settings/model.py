@@ -191,7 +191,7 @@ class Settings(source.SourceSections):
         if own in ("redis", "valkey"):
             return urls.redis_url(self.redis)
         if own == "database" and not self.catalog_url.startswith(urls.SQLITE):
-            return self.catalog_url
+            return self._server_url() or self.catalog_url
         return f"sqlite:///{self.home / 'broker.db'}" if own in ("", "database") else own
 
     @property
@@ -200,10 +200,14 @@ class Settings(source.SourceSections):
         own = self.stores.catalog
         if own in ("", urls.SQLITE):
             return f"sqlite:///{self.home / 'catalog.db'}"
-        if own not in urls.SERVERS:
-            return own
-        section, scheme = urls.SERVERS[own]
-        return urls.database_url(scheme, getattr(self, section))
+        return self._server_url(pooled=True) or own
+
+    def _server_url(self, *, pooled: bool = False) -> str:
+        """The database server that a section tells of, or nothing."""
+        if self.stores.catalog not in urls.SERVERS:
+            return ""
+        section, scheme = urls.SERVERS[self.stores.catalog]
+        return urls.database_url(scheme, getattr(self, section), pooled=pooled)
 
     @property
     def embedding_endpoint(self) -> EmbeddingModel:

@@ -87,6 +87,13 @@ class Database(Section):
     max_allowed_packet: int = Field(1024**3, ge=1)
 
 
+class Postgres(Database):
+    """PostgreSQL."""
+
+    port: int = Field(5432, ge=1, le=65535)
+    max_connections: int = Field(100, ge=1)
+
+
 class Minio(Section):
     """MinIO."""
 
@@ -245,7 +252,7 @@ class SourceSections(Section):
     ragflow: Address = Address()
     admin: Address = Address(http_port=9381)
     mysql: Database = Database()
-    postgres: Database = Database(port=5432, max_connections=100)
+    postgres: Postgres = Postgres()
     minio: Minio = Minio()
     s3: S3 = S3()
     oss: S3 = S3()

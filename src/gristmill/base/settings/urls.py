@@ -24,10 +24,12 @@ def known(given: str, words: Sequence[str], urls: str) -> str:
     return given if ":" in given else given.lower()
 
 
-def database_url(scheme: str, section: Database) -> str:
-    """The URL of a SQL database."""
+def database_url(scheme: str, section: Database, *, pooled: bool = False) -> str:
+    """The URL of a SQL database, ``pooled`` with how many connections a process may have, and for how long."""
     place = f"{_host(section.host)}:{section.port}/{quote(section.name, safe='')}"
-    return f"{scheme}://{_login(section.user, section.password.get_secret_value())}{place}"
+    pool = {"max_connections": section.max_connections, "stale_timeout": section.stale_timeout}
+    options = f"?{urlencode(pool)}" if pooled else ""
+    return f"{scheme}://{_login(section.user, section.password.get_secret_value())}{place}{options}"
 
 
 def redis_url(section: Redis) -> str:
