@@ -51,6 +51,7 @@ class MariaServer(Server):
                     user="root",
                     database=database,
                     autocommit=True,
+                    ssl_disabled=True,  # else it reads all the authorities of this machine, each time
                     read_timeout=PATIENCE,
                 )
             ) as connection,
