@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
@@ -10,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.brokers.memory import MemoryBroker
-from gristmill.engine.message import new_message
-from gristmill.engine.schedule import due, schedule
+from gristmill.engine.message import Message, new_message
+from gristmill.engine.schedule import KNOWN, MADE_UP, due, schedule
 from gristmill.engine.task import Periodic
 from gristmill.testing.clock import FakeClock
 from gristmill.testing.flaky import FlakyBroker
@@ -39,21 +41,45 @@ async def pass_time(clock: FakeClock, seconds: float, *, schedulers: int = 1) ->
     await anyio.wait_all_tasks_blocked()
 
 
-@given(st.floats(1, 1e6), st.floats(0, 4e9))
+def turn(periodic: Periodic, now: float) -> Message:
+    message, _ = due(periodic, now)
+    assert message is not None
+    return message
+
+
+@given(st.floats(1, KNOWN), st.floats(0, 4e9))
 def test_a_period_has_one_key_and_the_next_another(every: float, now: float) -> None:
     periodic = Periodic(new_message("sweep"), every)
     message, left = due(periodic, now)
+    assert message is not None
     assert 0 <= left <= every * 1.001
     assert message.deadline == left
-    assert due(periodic, now + left * 0.5)[0].key in (message.key, due(periodic, now + left)[0].key)
-    assert due(periodic, now + every * 1.001)[0].key != message.key
-    assert due(periodic, now)[0].id != message.id
+    assert turn(periodic, now + left * 0.5).key in (message.key, turn(periodic, now + left).key)
+    assert turn(periodic, now + every * 1.001).key != message.key
+    assert turn(periodic, now).id != message.id
+
+
+def test_a_long_period_is_not_begun_again_when_its_task_may_be_forgotten() -> None:
+    """A worker that starts in the middle of a week cannot know whether this week's task has run."""
+    week = Periodic(new_message("report"), 7 * 24 * HOUR)
+    monday = 3_000 * week.every
+    assert turn(week, monday + KNOWN - 1).key == turn(week, monday).key
+    assert due(week, monday + KNOWN + 1) == (None, week.every - KNOWN - 1)
+
+
+def test_a_crontab_line_is_due_at_its_times_and_made_up_within_an_hour() -> None:
+    nightly = Periodic(new_message("report"), cron="30 3 * * *", timezone="Europe/Berlin")
+    night = datetime(2026, 7, 1, 3, 30, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+    assert turn(nightly, night).deadline == 24 * HOUR
+    assert turn(nightly, night + MADE_UP).key == turn(nightly, night).key
+    assert turn(nightly, night + 24 * HOUR).key != turn(nightly, night).key
+    assert due(nightly, night + MADE_UP + 1) == (None, 24 * HOUR - MADE_UP - 1)
 
 
 def test_the_same_task_with_other_arguments_is_another_and_the_same_in_every_process() -> None:
     one, two = new_message("sweep", "a"), new_message("sweep", "b")
     again = new_message("sweep", "a")
-    keys = [due(Periodic(message, HOUR), NOON)[0].key for message in (one, two, again)]
+    keys = [turn(Periodic(message, HOUR), NOON).key for message in (one, two, again)]
     assert keys[0] == keys[2] != keys[1]
 
 

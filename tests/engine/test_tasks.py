@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
 
@@ -99,6 +103,70 @@ async def test_submit_and_await_the_result(memory_broker: Broker) -> None:
             await (await bodies.bad_sync.submit("sleep")).result(timeout=60)
 
 
+@dataclass
+class Sack:
+    grain: str
+    weight: float
+
+
+shop = App("shop")
+
+
+@shop.task
+def fill(grain: str) -> Sack:
+    return Sack(grain, 50.0)
+
+
+@shop.task
+async def fill_both(grain: str) -> tuple[Sack, date]:
+    return Sack(grain, 25.0), date(2026, 5, 5)
+
+
+@shop.task
+def says_less() -> "NotThere":  # type: ignore[name-defined]  # noqa: F821, UP037
+    return [1, 2]
+
+
+@shop.task
+def says_otherwise() -> int:
+    return "nine"  # type: ignore[return-value]
+
+
+@pytest.mark.anyio
+async def test_results_are_what_the_body_is_annotated_to_return(memory_broker: Broker) -> None:
+    async with shop.connected(memory_broker), working(memory_broker, shop, inline=True):
+        assert await (await fill.submit("rye")).result(timeout=60) == Sack("rye", 50.0)
+        assert await (await fill_both.submit("oats")).result(timeout=60) == (Sack("oats", 25.0), date(2026, 5, 5))
+        assert await (await says_less.submit()).result(timeout=60) == [1, 2]
+        assert str(await (await says_otherwise.submit()).result(timeout=60)) == "nine"
+
+
+@shop.task(bind=True)
+def carry(ctx: TaskContext, sacks: int) -> int:
+    for sack in range(sacks):
+        ctx.update_state(sack / sacks, f"sack {sack}")
+    return sacks
+
+
+@pytest.mark.anyio
+async def test_a_handle_is_watched_to_its_end(memory_broker: Broker) -> None:
+    with anyio.fail_after(60):
+        async with shop.connected(memory_broker), working(memory_broker, shop, inline=True):
+            handle = await carry.submit(3)
+            seen = [record async for record in handle.watch()]
+    assert seen[-1].state is TaskState.SUCCEEDED
+    assert [record.progress for record in seen] == sorted(record.progress for record in seen)
+    assert handle.read(seen[-1]) == 3
+
+
+@pytest.mark.parametrize(
+    "rhythm", [{"every": 0}, {"every": -1}, {}, {"cron": "* *"}, {"cron": "@daily", "timezone": "?"}]
+)
+def test_a_rhythm_that_is_none_is_refused_where_it_is_written(rhythm: dict[str, Any]) -> None:
+    with pytest.raises(EngineError, match=r"every|five fields|time zone"):
+        App().periodic(fill.message("rye"), **rhythm)
+
+
 @pytest.mark.anyio
 async def test_a_known_key_gives_the_task_that_stands(memory_broker: Broker) -> None:
     async with bodies.app.connected(memory_broker):
@@ -136,7 +204,7 @@ def test_delay_and_get_from_synchronous_code(tmp_path: Path) -> None:
             result.get(timeout=0.0)
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(WorkerProcess(url)):
             assert result.get(timeout=60) != os.getpid()
-            assert result.state is TaskState.SUCCEEDED
+            assert result.state is result.record().state is TaskState.SUCCEEDED
             with pytest.raises(TaskDead, match="no luck"):
                 bodies.fails.delay("no luck").get(timeout=60)
     with pytest.raises(EngineError, match="not connected"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
 import msgspec
@@ -13,6 +13,8 @@ from gristmill.base.errors import ResultTimeout, TaskCancelled, TaskDead, TaskEr
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import Message, TaskRecord
 from gristmill.engine.state import TaskState
+
+T = TypeVar("T")
 
 LOOK = 1.0  # seconds between looks at the record; notices come sooner, but are only hints
 
@@ -29,16 +31,19 @@ class Client:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
 
-    async def submit(self, message: Message) -> TaskHandle:
-        """Publish one request. Where its key is known already, the handle is that of the task that stands."""
+    async def submit(self, message: Message, *, returns: Any = Any) -> TaskHandle[Any]:
+        """Publish one request. Where its key is known already, the handle is that of the task that stands.
+
+        ``returns`` is the type that the result is read as.
+        """
         while not (await self.broker.publish([message]))[0]:
             if message.key is None:
                 break  # its own id is known: somebody asked again
             known = await self.broker.find([message.key])
             if message.key in known:
-                return TaskHandle(self, known[message.key].id)
+                return TaskHandle(self, known[message.key].id, returns)
             # purged between the two calls: the key is free now
-        return TaskHandle(self, message.id)
+        return TaskHandle(self, message.id, returns)
 
     async def record(self, task_id: str) -> TaskRecord:
         """What is known of a task. Raises UnknownTask."""
@@ -78,11 +83,12 @@ class Client:
                             break
 
 
-class TaskHandle:
-    """A submitted task."""
+class TaskHandle(Generic[T]):
+    """A submitted task. Its result is read as what the body is annotated to return, where JSON can be read as that."""
 
-    def __init__(self, client: Client, task_id: str) -> None:
+    def __init__(self, client: Client, task_id: str, returns: Any = Any) -> None:
         self._client = client
+        self._returns = returns
         self.id = task_id
 
     async def record(self) -> TaskRecord:
@@ -95,22 +101,35 @@ class TaskHandle:
     async def wait(self, *, timeout: float | None = None) -> TaskRecord:
         return await self._client.wait(self.id, timeout=timeout)
 
-    async def result(self, *, timeout: float | None = None) -> Any:
+    def watch(self) -> AsyncIterator[TaskRecord]:
+        """The task's record now, at every change (its progress, too), and at its end."""
+        return self._client.watch(self.id)
+
+    async def result(self, *, timeout: float | None = None) -> T:
         """What the body returned. Raises TaskFailed, TaskCancelled, TaskDead or ResultTimeout."""
-        return _result(await self.wait(timeout=timeout))
+        return self.read(await self.wait(timeout=timeout))
+
+    def read(self, record: TaskRecord) -> T:
+        """What the body returned, from the task's record once it has ended. Raises TaskFailed, TaskCancelled, TaskDead."""
+        found: T = _result(record, self._returns)
+        return found
 
 
-class AsyncResult:
+class AsyncResult(Generic[T]):
     """A submitted task, for synchronous code."""
 
-    def __init__(self, handle: TaskHandle, portal: BlockingPortal) -> None:
+    def __init__(self, handle: TaskHandle[T], portal: BlockingPortal) -> None:
         self._handle = handle
         self._portal = portal
         self.id = handle.id
 
-    def get(self, *, timeout: float | None = None) -> Any:
+    def get(self, *, timeout: float | None = None) -> T:
         """What the body returned. Raises TaskFailed, TaskCancelled, TaskDead or ResultTimeout."""
-        return _result(self.wait(timeout=timeout))
+        return self._handle.read(self.wait(timeout=timeout))
+
+    def record(self) -> TaskRecord:
+        """All that is known of the task now: state, attempt, progress, history."""
+        return self._portal.call(self._handle.record)
 
     def wait(self, *, timeout: float | None = None) -> TaskRecord:
         async def wait() -> TaskRecord:
@@ -123,12 +142,19 @@ class AsyncResult:
 
     @property
     def state(self) -> TaskState:
-        return self._portal.call(self._handle.record).state
+        return self.record().state
 
 
-def _result(record: TaskRecord) -> Any:
+def _result(record: TaskRecord, returns: Any) -> Any:
     if record.state is TaskState.SUCCEEDED:
-        return None if record.result is None else msgspec.json.decode(record.result)
+        return None if record.result is None else _read(record.result, returns)
     error = record.error
     said = f"{error.type}: {error.message}" if error is not None else "no reason was kept"
     raise _ERRORS[record.state](f"task {record.message.task} ({record.id}) is {record.state}: {said}")
+
+
+def _read(raw: bytes, returns: Any) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=returns)
+    except (msgspec.ValidationError, TypeError):  # not what the annotation says, or a type that JSON is not read as
+        return msgspec.json.decode(raw)

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, cast, overload
+from functools import cached_property, partial
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_type_hints,
+    overload,
+)
 
 import anyio.from_thread
 import msgspec
@@ -17,6 +30,7 @@ from gristmill.engine import bucket
 from gristmill.engine.broker import Broker
 from gristmill.engine.client import AsyncResult, Client, TaskHandle
 from gristmill.engine.context import TaskContext
+from gristmill.engine.cron import parse
 from gristmill.engine.message import Message
 
 if TYPE_CHECKING:
@@ -24,6 +38,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 MIB = 1024 * 1024
 
@@ -78,10 +93,12 @@ class SubmitOptions(TypedDict, total=False):
 
 
 class Periodic(msgspec.Struct, frozen=True):
-    """A task that is published once in every period, however many workers there are."""
+    """A task that is published once in every period, or by a crontab line, however many workers there are."""
 
     message: Message
-    every: float
+    every: float = 0.0
+    cron: str = ""
+    timezone: str = "UTC"
 
 
 class Task(Generic[P, R]):
@@ -118,13 +135,29 @@ class Task(Generic[P, R]):
             **fields,
         )
 
-    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
-        """Publish a request. The app must be connected (``async with app.connected(broker)``)."""
-        return await self.app.client.submit(self.message(*args, **kwargs))
+    @cached_property
+    def returns(self) -> Any:
+        """What the body is annotated to return; Any where it does not say, or names what is not there at run time."""
+        try:
+            return get_type_hints(self.body).get("return", Any)
+        except (NameError, TypeError):
+            return Any
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult:
+    @overload
+    async def submit(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> TaskHandle[T]: ...
+    @overload
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]: ...
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[Any]:
+        """Publish a request. The app must be connected (``async with app.connected(broker)``)."""
+        return await self.app.client.submit(self.message(*args, **kwargs), returns=self.returns)
+
+    @overload
+    def delay(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]: ...
+    @overload
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]: ...
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[Any]:
         """Publish a request from synchronous code. The app must be connected (``with app.connect(...)``)."""
-        return self.app.sync_client.submit(self.message(*args, **kwargs))
+        return self.app.sync_client.submit(self.message(*args, **kwargs), returns=self.returns)
 
 
 @dataclass(frozen=True)
@@ -187,9 +220,24 @@ class App:
         self.tasks[policy.name] = task
         return task
 
-    def periodic(self, task: Task[..., Any], *, every: float) -> None:
-        """Have the task run once in every ``every`` seconds while any worker of this app is up."""
-        self.periodics.append(Periodic(task.message(), every))
+    @overload
+    def periodic(self, task: Task[..., Any] | Message, *, every: float) -> None: ...
+    @overload
+    def periodic(self, task: Task[..., Any] | Message, *, cron: str, timezone: str = "UTC") -> None: ...
+    def periodic(
+        self, task: Task[..., Any] | Message, *, every: float = 0.0, cron: str = "", timezone: str = "UTC"
+    ) -> None:
+        """Have the task run once in every ``every`` seconds, or by a crontab line, while any worker of this app is up.
+
+        ``cron`` is minute, hour, day of the month, month and day of the week (``"30 3 * * mon-fri"``), or ``@daily`` and its
+        like. What no worker was there for is made up within an hour. With arguments: ``app.periodic(add.message(4, 5), ...)``.
+        """
+        if cron:
+            parse(cron, timezone)
+        elif every <= 0:
+            raise EngineError("a periodic task needs `every` (more than 0 seconds) or `cron`")
+        message = task if isinstance(task, Message) else task.message()
+        self.periodics.append(Periodic(message, every, cron, timezone))
 
     def on_runner_start(self, hook: Callable[[], None]) -> Callable[[], None]:
         """Call ``hook`` in every runner before its first task."""
@@ -260,8 +308,9 @@ class SyncClient:
         finally:
             self._portals.__exit__(None, None, None)
 
-    def submit(self, message: Message) -> AsyncResult:
-        return AsyncResult(self._portal.call(self._client.submit, message), self._portal)
+    def submit(self, message: Message, *, returns: Any = Any) -> AsyncResult[Any]:
+        submit = partial(self._client.submit, message, returns=returns)
+        return AsyncResult(self._portal.call(submit), self._portal)
 
     def publish(self, messages: Sequence[Message]) -> list[bool]:
         return self._portal.call(self._broker.publish, messages)
