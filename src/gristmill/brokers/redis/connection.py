@@ -11,6 +11,7 @@ import anyio
 import hiredis
 from anyio.abc import ByteStream
 
+from gristmill.brokers.redis.plain import Plain, open_plain
 from gristmill.brokers.redis.url import Address
 
 CHUNK = 65_536
@@ -55,7 +56,9 @@ class Connection:
         self._push = push
         self._reader = hiredis.Reader(notEnoughData=_NOT_YET)
         self._asked: deque[_Asked] = deque()
+        self._now = stream.send_now if isinstance(stream, Plain) else None
         self._out: list[bytes] = []
+        self._writing = False
         self._more = anyio.Event()
         self._scope = anyio.CancelScope()
         self.closed = False
@@ -82,8 +85,7 @@ class Connection:
 
     def send(self, command: bytes) -> None:
         """Send without waiting for any answer (of a subscriber)."""
-        self._out.append(command)
-        self._more.set()
+        self._put(command)
 
     async def ask(self, command: bytes, *, timeout: float) -> Any:
         """The answer; errors of the server are returned, too. Raises Lost."""
@@ -91,8 +93,7 @@ class Connection:
             raise Lost(self.reason)
         asked = _Asked()
         self._asked.append(asked)
-        self._out.append(command)
-        self._more.set()
+        self._put(command)
         with anyio.move_on_after(timeout):
             await asked.answered.wait()
         if not asked.answered.is_set():
@@ -109,16 +110,31 @@ class Connection:
             asked.gone = True
             asked.answered.set()
 
+    def _put(self, command: bytes) -> None:
+        """Send it at once where nothing is before it and the network takes it; the rest goes by ``_write``."""
+        if self._now is not None and not self._writing and not self._out:
+            try:
+                command = self._now(command)
+            except OSError as exc:
+                return self.close(str(exc) or type(exc).__name__)
+            if not command:
+                return None
+        self._out.append(command)
+        self._more.set()
+        return None
+
     async def _write(self) -> None:
         while True:
             await self._more.wait()
             self._more = anyio.Event()
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
+            self._writing = True
             try:
                 await self._stream.send(data)
             except _UNREADABLE as exc:
                 return self.close(str(exc) or type(exc).__name__)
+            self._writing = False
 
     async def _read(self) -> None:
         reader = self._reader
@@ -148,7 +164,7 @@ async def connect(address: Address, context: ssl.SSLContext | None, *, timeout: 
     try:
         with anyio.fail_after(timeout):
             if context is None:
-                return await anyio.connect_tcp(address.host, address.port)
+                return await open_plain(address.host, address.port)
             return await anyio.connect_tcp(
                 address.host,
                 address.port,
