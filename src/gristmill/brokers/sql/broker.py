@@ -300,9 +300,10 @@ class SqlBroker(Broker):
             try:
                 self._presence: Presence | Nobody = self._dialect.presence()
                 stack.enter_context(self._presence)
+                engine = self._dialect.engine()
                 for link in (self._writing, self._looking):
                     stack.callback(link.close)
-                    link.open()
+                    link.open(engine)
                 self._watch = self._open_watch(stack)
             except Exception as exc:
                 raise self._writing.meaning(exc) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -85,6 +86,7 @@ _DIALECTS = {
 }
 
 
+@lru_cache(maxsize=16)
 def dialect_for(url: str) -> Dialect:
     """The dialect of a database URL."""
     try:

@@ -59,12 +59,10 @@ class Link:
             self._connection = self._connect()
         return self._connection
 
-    def open(self) -> None:
-        """Connect now. Raises BrokerUnavailable, EngineError."""
-        try:
-            self._connection = self._connection or self._connect()
-        except Exception as exc:
-            raise self.meaning(exc) from exc
+    def open(self, engine: sa.Engine) -> None:
+        """Connect now."""
+        self._engine = engine
+        self._connection = self._connect()
 
     def close(self) -> None:
         """Give the connection back."""
@@ -72,8 +70,6 @@ class Link:
             with suppress(sa.exc.SQLAlchemyError, *self._dialect.errors), self._connection.begin():
                 self._connection.execute(sa.delete(receipt).where(receipt.c.name == self._name))
         self._drop()
-        if self._engine is not None:
-            self._engine.dispose()
 
     def read(self, run: Callable[[sa.Connection], T]) -> T:
         """Run what may be repeated, outside of a transaction."""
@@ -156,7 +152,8 @@ class Link:
             c.execute(sa.insert(receipt), {"name": self._name, "n": self._count, "at": time_of(c, self._dialect)})
 
     def _connect(self) -> sa.Connection:
-        self._engine = self._engine or self._make_engine()
+        if self._engine is None:
+            raise BrokerUnavailable("this broker is not open")
         connection = self._engine.connect()
         try:
             if self._dialect.server or not self._reads:
@@ -180,12 +177,6 @@ class Link:
                 n = c.execute(sa.select(receipt.c.n).where(receipt.c.name == self._name).with_for_update()).scalar()
             self._happened, self._doubt = n == self._doubt, 0
             self.settled(self._happened)
-
-    def _make_engine(self) -> sa.Engine:
-        engine = self._dialect.engine()
-        if self._dialect.server:
-            sa.event.listen(engine, "before_cursor_execute", _mark)
-        return engine
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -218,10 +209,3 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause * _random.uniform(0.5, 1.0)
         pause = min(pause * 2, LAST_PAUSE)
-
-
-def _mark(
-    c: sa.Connection, _cursor: object, statement: str, _parameters: object, _context: object, _many: bool
-) -> None:
-    if not c.info.get(WROTE) and not statement.startswith("SELECT"):
-        c.info[WROTE] = True

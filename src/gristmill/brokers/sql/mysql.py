@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from gristmill.base.errors import SettingsError
+from gristmill.base.errors import BrokerUnavailable, SettingsError
 from gristmill.base.ids import new_id
 from gristmill.base.logs import get_logger
 from gristmill.brokers.sql import guards
@@ -24,7 +25,7 @@ from gristmill.brokers.sql.dialect import (
 )
 from gristmill.brokers.sql.polling import NewNotices
 from gristmill.brokers.sql.presence import Nobody
-from gristmill.brokers.sql.rows import NEWS_TOLD
+from gristmill.brokers.sql.rows import NEWS_TOLD, mark_writes
 from gristmill.brokers.sql.tables import notice
 
 log = get_logger(__name__)
@@ -61,22 +62,26 @@ class MysqlDialect:
     def presence(self) -> Nobody:
         return Nobody()
 
+    @cache  # noqa: B019  one for all brokers of a process, so that statements are compiled once
     def engine(self) -> sa.Engine:
-        arguments = {
+        arguments: dict[str, Any] = {
             "charset": "utf8mb4",
             "connect_timeout": CONNECT,
             "read_timeout": SOCKET,
             "write_timeout": SOCKET,
             "cursorclass": _checked(self._dbapi),
         }
+        if not any(name.startswith("ssl") for name in self._url.query):
+            arguments["ssl_disabled"] = True
         engine = sa.create_engine(
             self._url, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=arguments
         )
         sa.event.listen(engine, "connect", self._set_up)
+        sa.event.listen(engine, "before_cursor_execute", mark_writes)
         return engine
 
     def counter(self) -> Counter:
-        return NewNotices(self)
+        return NewNotices(self, self.engine())
 
     def listener(self) -> Any:
         raise NotImplementedError("it tells nobody; look at the counter")
@@ -98,7 +103,8 @@ class MysqlDialect:
             c.execute(sa.insert(notice), {"at": c.exec_driver_sql(self.clock).scalar_one(), "body": b""})
 
     def exclusive(self, c: sa.Connection) -> None:
-        c.exec_driver_sql(f"SELECT GET_LOCK({_ONE_AT_A_TIME}, {LOCK_WAIT})").one()
+        if not c.exec_driver_sql(f"SELECT GET_LOCK({_ONE_AT_A_TIME}, {LOCK_WAIT})").scalar():
+            raise BrokerUnavailable(f"the tables of {self.where} are being made by another for {LOCK_WAIT} seconds")
 
     def shared(self, c: sa.Connection) -> None:
         c.exec_driver_sql(f"SELECT RELEASE_LOCK({_ONE_AT_A_TIME})").one()

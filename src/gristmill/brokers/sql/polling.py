@@ -13,9 +13,9 @@ from gristmill.brokers.sql.tail import Tail
 class NewNotices:
     """A number that grows whenever somebody has left a notice."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, engine: sa.Engine) -> None:
         self._dialect = dialect
-        self._engine = dialect.engine()
+        self._engine = engine
         self._connection: sa.Connection | None = None
         self._tail = Tail(bodies=False)
         self._seen = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from gristmill.brokers.sql.dialect import (
 )
 from gristmill.brokers.sql.polling import NewNotices
 from gristmill.brokers.sql.presence import Nobody
+from gristmill.brokers.sql.rows import mark_writes
 
 CHANNEL = "gristmill_broker"
 
@@ -50,16 +52,18 @@ class PostgresDialect:
     def presence(self) -> Nobody:
         return Nobody()
 
+    @cache  # noqa: B019  one for all brokers of a process, so that statements are compiled once
     def engine(self) -> sa.Engine:
         engine = sa.create_engine(
             self._url, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=self._arguments
         )
         engine.dialect.use_insertmanyvalues_wo_returning = True  # a batch is one statement
         sa.event.listen(engine, "connect", self._set_up)
+        sa.event.listen(engine, "before_cursor_execute", mark_writes)
         return engine
 
     def counter(self) -> Counter:
-        return NewNotices(self)
+        return NewNotices(self, self.engine())
 
     def listener(self) -> Any:
         database = "database" if self._driver == "pg8000" else "dbname"
@@ -134,15 +138,17 @@ def _ignore(_: object) -> None:
     """That it came is all that matters."""
 
 
-def _tls(url: sa.URL) -> ssl.SSLContext | None:
-    """TLS as libpq's parameters ask for it: ``sslmode`` and ``sslrootcert``."""
-    mode, roots = (url.query.get(name) for name in ("sslmode", "sslrootcert"))
-    if mode in (None, "disable", "allow", "prefer"):
+def _tls(url: sa.URL) -> ssl.SSLContext | bool | None:
+    """What pg8000 is told for ``sslmode`` and ``sslrootcert``, as PostgreSQL's own programs mean them; none unless asked."""
+    mode, authority = (url.query.get(name) for name in ("sslmode", "sslrootcert"))
+    if mode in (None, "disable"):
+        return False
+    if mode in ("allow", "prefer"):
         return None
     if mode not in ("require", "verify-ca", "verify-full"):
-        raise SettingsError(f"engine.broker: sslmode={mode} is not known; use require, verify-ca or verify-full")
-    context = ssl.create_default_context(cafile=str(roots) if roots else None)
+        raise SettingsError(f"engine.broker: sslmode={mode}: disable, prefer, require, verify-ca or verify-full")
+    context = ssl.create_default_context(cafile=str(authority) if authority else None)
     context.check_hostname = mode == "verify-full"
-    if mode == "require" and not roots:
+    if mode == "require" and not authority:
         context.verify_mode = ssl.CERT_NONE
     return context

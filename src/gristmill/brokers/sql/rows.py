@@ -20,6 +20,15 @@ NEWS_QUEUED, NEWS_TOLD, SEATS, WROTE, NOW = "queued", "told", "seats", "wrote", 
 
 Row = dict[str, Any]
 
+
+def mark_writes(
+    c: sa.Connection, _cursor: object, statement: str, _parameters: object, _context: object, _many: bool
+) -> None:
+    """Before a statement is executed: whether the transaction changes anything."""
+    if not c.info.get(WROTE) and not statement.startswith("SELECT"):
+        c.info[WROTE] = True
+
+
 END_ROW = Change(task, ["seq"], ["state", "ended", "result", "error", "history"], fixed={"lease_until": None})
 BACK_ROW = Change(
     task,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import sqlalchemy as sa
 
 from gristmill.base.errors import EngineError
-from gristmill.brokers.sql.dialect import Dialect
+from gristmill.brokers.sql.dialect import Dialect, Verdict
 from gristmill.brokers.sql.tables import metadata, revision
 
 # 1: tasks, lanes, notices, workers, locks; no revision was written down. 2: rates, turnstiles, receipts, and this number.
@@ -26,27 +27,30 @@ def ensure(c: sa.Connection, dialect: Dialect) -> None:
 
     Raises EngineError when they are of a release that this one cannot work with.
     """
-    if _is_ready(c, dialect):
+    with c.begin():
+        found = _found(c, dialect)
+    if found >= NEWEST:
         return
     try:
         with c.begin():
             dialect.exclusive(c)
-            if not _has(c, revision.name) or _found(c, dialect) < NEWEST:
-                _bring_up(c, dialect)
+            if (found := _found(c, dialect)) < NEWEST:
+                _bring_up(c, dialect, found or int(sa.inspect(c).has_table("task")))
     finally:
         if not c.closed and not c.invalidated:
             dialect.shared(c)
             c.rollback()
 
 
-def _is_ready(c: sa.Connection, dialect: Dialect) -> bool:
-    with c.begin():
-        return _has(c, revision.name) and _found(c, dialect) >= NEWEST
-
-
 def _found(c: sa.Connection, dialect: Dialect) -> int:
     """The revision that is written down; 0: none is."""
-    row = c.execute(_known).first()
+    try:
+        with c.begin_nested() if dialect.server else nullcontext():
+            row = c.execute(_known).first()
+    except (sa.exc.ProgrammingError, sa.exc.OperationalError) as exc:
+        if dialect.verdict(exc) is not Verdict.REFUSED and "no such table" not in str(exc):
+            raise
+        return 0
     if row is not None and row.oldest > NEWEST:
         raise EngineError(
             f"the broker's database {dialect.where} was made by a newer release (revision {row.revision}; this one knows up"
@@ -55,8 +59,7 @@ def _found(c: sa.Connection, dialect: Dialect) -> int:
     return 0 if row is None else int(row.revision)
 
 
-def _bring_up(c: sa.Connection, dialect: Dialect) -> None:
-    before = max(_found(c, dialect) if _has(c, revision.name) else 0, int(_has(c, "task")))
+def _bring_up(c: sa.Connection, dialect: Dialect, before: int) -> None:
     metadata.create_all(c)
     for step in range(before + 1, NEWEST + 1) if before else ():
         for statement in STEPS.get(step, {}).get(c.dialect.name, ()):
@@ -64,7 +67,3 @@ def _bring_up(c: sa.Connection, dialect: Dialect) -> None:
     dialect.guard(c)
     c.execute(sa.delete(revision))
     c.execute(sa.insert(revision), {"one": 1, "revision": NEWEST, "oldest": OLDEST})
-
-
-def _has(c: sa.Connection, table: str) -> bool:
-    return bool(sa.inspect(c).has_table(table))
