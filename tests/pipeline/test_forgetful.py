@@ -23,6 +23,7 @@ from gristmill.ports.catalog import RunState
 from gristmill.testing.forgetting import forget, forget_rows
 from gristmill.testing.workers import working
 from pipeline.home import SMALL, TENANT, Home, paragraphs
+from servers.pool import ServerPool
 
 pytestmark = pytest.mark.anyio
 
@@ -31,16 +32,25 @@ TOLD = 40  # documents that are done when it happens
 EARLIER = 10  # and when the backup was taken
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+BACKENDS = {"memory": "trio", "sqlite": "asyncio", "valkey": "asyncio"}
+
+
+def on(*brokers: str) -> pytest.MarkDecorator:
+    """Run a test on these brokers, each on one of the loops."""
+    return pytest.mark.parametrize(("mill", "anyio_backend"), [(one, BACKENDS[one]) for one in brokers], indirect=True)
+
+
+@pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    return getattr(request, "param", "asyncio")
 
 
 class Mill:
     """A home with two workers and a keeper, on a broker that can be robbed of what it knows."""
 
-    def __init__(self, home: Home, broker: Broker, url: str) -> None:
+    def __init__(self, home: Home, broker: Broker, url: str, servers: ServerPool) -> None:
         self.home, self.broker, self.url = home, broker, url
+        self._servers = servers
         self.service = home.service = IngestService(
             home.ports, broker, detect=home._detect, splits=lambda format_: False
         )
@@ -66,6 +76,8 @@ class Mill:
     async def forget(self) -> None:
         if isinstance(self.broker, MemoryBroker):
             forget(self.broker)
+        elif self.url.startswith("redis"):
+            await anyio.to_thread.run_sync(self._servers.redis().command, "FLUSHALL")
         else:
             await anyio.to_thread.run_sync(forget_rows, self.url)
 
@@ -93,12 +105,13 @@ def copied(source: Path, target: Path) -> None:
 _KNOWLEDGE = ("_tasks", "_keys", "_running", "_busy", "_lanes", "_delayed", "_seq", "_locks", "_beats", "_empty")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def mill(request: pytest.FixtureRequest, home: Home) -> AsyncIterator[Mill]:
-    url = {"memory": "memory://", "sqlite": f"sqlite:///{home.root / 'broker.db'}"}[request.param]
+@pytest.fixture
+async def mill(request: pytest.FixtureRequest, home: Home, servers: ServerPool) -> AsyncIterator[Mill]:
+    url = {"memory": "memory://", "sqlite": f"sqlite:///{home.root / 'broker.db'}"}.get(request.param, "")
     with anyio.fail_after(300):
+        url = url or await anyio.to_thread.run_sync(servers.fresh, "valkey-9")
         async with open_broker(url) as broker:
-            mill = Mill(home, broker, url)
+            mill = Mill(home, broker, url, servers)
             async with anyio.create_task_group() as group:
                 group.start_soon(lambda: mill.service.keep_reconciled(every=0.2, owner="w"))
                 async with (
@@ -131,6 +144,7 @@ def all_is_well(home: Home) -> None:
     assert home.stored() == {document.live: document.chunks for document in documents}
 
 
+@on("memory", "sqlite", "valkey")
 async def test_a_hundred_documents_outlive_the_whole_memory_of_their_broker(mill: Mill) -> None:
     async with anyio.create_task_group() as submitting:
         submitting.start_soon(submit_all, mill.home)
@@ -142,6 +156,7 @@ async def test_a_hundred_documents_outlive_the_whole_memory_of_their_broker(mill
     all_is_well(mill.home)
 
 
+@on("memory", "sqlite")
 async def test_a_broker_restored_from_an_old_backup_doubles_nothing_and_resurrects_nothing(mill: Mill) -> None:
     """It knows tasks of documents that are done or deleted by now, and none of those that came later."""
     home = mill.home
