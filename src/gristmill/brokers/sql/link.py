@@ -48,7 +48,7 @@ class Link:
         self._name = new_id()
         self._count = 0  # transactions that were signed
         self._doubt = 0  # the one that may have happened
-        self._happened = False  # what became of the last one of these
+        self._happened = 0  # the last one of these that has
         self.news: set[str] = set()  # what the transactions did that others wait for
         self.settled: Callable[[bool], None] = lambda _: None  # told what became of a doubtful transaction
 
@@ -81,26 +81,29 @@ class Link:
         ``lasting`` is what goes into it at its end. Raises BrokerUnavailable (nothing has happened), InDoubt (nobody can
         tell now; ``settled`` is told later), and whatever ``run`` raises (nothing has happened).
         """
-        done: list[T] = []  # the result of a transaction that may have happened
+        tried: dict[int, T] = {}  # number of a transaction -> what it returns, if it has happened
+        news: set[str] = set()
 
         def once() -> T:
             c = self.connection
-            if done and self._happened:
-                return done[0]
+            if self._happened in tried:
+                return tried[self._happened]
             self._begin(c)
             with c.begin() as transaction:
                 result = run(c)
                 lasting(c)
                 if self._dialect.server and c.info[WROTE]:
                     self._sign(c)
-                    done[:] = [result]
+                    tried[self._count] = result
                     self._doubt = self._count
+                news.update(mark for mark in (NEWS_QUEUED, NEWS_TOLD) if c.info[mark])
                 transaction.commit()
             self._doubt = 0
-            self.news |= {mark for mark in (NEWS_QUEUED, NEWS_TOLD) if c.info[mark]}
             return result
 
-        return self._persist(once)
+        result = self._persist(once)
+        self.news |= news
+        return result
 
     def meaning(self, exc: Exception) -> Exception:
         """What an error is for the caller."""
@@ -138,7 +141,7 @@ class Link:
                 if over or time.monotonic() > until:
                     failure = InDoubt if self._doubt else BrokerUnavailable
                     raise failure(str(self.meaning(exc))) from exc
-            self._stop.wait(next(pauses))
+            self._stop.wait(min(next(pauses), FIRST_PAUSE) if verdict is Verdict.AGAIN else next(pauses))
 
     def _lost(self, exc: Exception) -> None:
         if self._connection is not None:
@@ -175,8 +178,8 @@ class Link:
         if self._doubt:
             with c.begin():  # its row is locked until the old session has committed or not
                 n = c.execute(sa.select(receipt.c.n).where(receipt.c.name == self._name).with_for_update()).scalar()
-            self._happened, self._doubt = n == self._doubt, 0
-            self.settled(self._happened)
+            self._happened, self._doubt = self._doubt if n == self._doubt else 0, 0
+            self.settled(self._happened != 0)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
