@@ -7,13 +7,14 @@ DEMO := $(BIN)/gristmill --home $(DEMO_HOME)
 CORPORA ?= ../shared/corpora
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports docs bench fault clean
+.PHONY: help setup demo test check format lint types imports docs bench fault sim clean
 
 help:
 	@echo "make demo    set up, ingest the example documents, ask two questions"
 	@echo "make test    set up, run the tests"
 	@echo "make check   format, lint, types, import contracts, tests, docs"
 	@echo "make fault   200 rounds of kill -9 (long);  make bench   measurements (long)"
+	@echo "make sim     5,000 simulated schedules of workers and faults (some minutes)"
 	@echo "make clean   remove what these made"
 
 # What a user installs; enough for the demo.
@@ -70,6 +71,10 @@ bench: setup
 
 fault: setup
 	$(BIN)/python -m pytest -n 2 -m fault tests/fault $(ARGS)
+
+# SIM_SEED and SIM_ROUNDS say which schedules, and how many.
+sim: setup
+	$(BIN)/python -m pytest -n 2 -m fault tests/sim $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO_HOME) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
