@@ -45,6 +45,7 @@ from gristmill.engine.message import (
 from gristmill.engine.state import FINAL, TaskState
 
 NOTICE_AGE = 60.0  # seconds a notice is kept for the watchers of other processes
+NOTICES_AT_ONCE = 10_000  # that are forgotten in one step
 
 _running = (
     task.c.seq,
@@ -64,6 +65,7 @@ _running = (
 _held = (
     sa.select(*_running)
     .where(task.c.state == RUNNING, task.c.id.in_(sa.bindparam("b_ids", expanding=True)))
+    .order_by(task.c.id)  # all lock in one order
     .with_for_update()
 )
 _expired = (
@@ -165,9 +167,7 @@ def cancel(c: sa.Connection, now: float, ids: Sequence[str], reason: str) -> lis
     wanted = (task.c.state, *_running)
     found = {}
     for piece in pieces(list(dict.fromkeys(ids))):
-        found.update(
-            {row.id: row for row in c.execute(sa.select(*wanted).where(task.c.id.in_(piece)).with_for_update())}
-        )
+        found.update({row.id: row for row in c.execute(_all_of(wanted, piece))})
     ends, marks, notices = [], [], []
     for row in found.values():
         if row.state == QUEUED:
@@ -189,15 +189,23 @@ def reclaim(
     c: sa.Connection, now: float, gone: Callable[[Iterable[str]], list[str]], workers: Sequence[str]
 ) -> list[TaskRecord]:
     """Leases that expired, or whose process or worker is gone, go back; old notices go."""
-    holders = gone(c.execute(_holders).scalars().all())
+    holders = gone(c.execute(_holders).scalars().all()) if c.dialect.name == "sqlite" else []
     expired = c.execute(_expired, {"b_now": now, "b_gone": holders, "b_workers": list(workers)}).all()
     _give_back(c, now, ((row, True, 0.0, _silent(row, now)) for row in expired))
-    first_kept = c.execute(
-        sa.select(notice.c.n).where(notice.c.at >= now - NOTICE_AGE).order_by(notice.c.n).limit(1)
-    ).scalar()
-    c.execute(sa.delete(notice).where(notice.c.n < first_kept) if first_kept is not None else sa.delete(notice))
+    _forget_notices(c, now)
     found = {one.id: one for one in records(c, task.c.id, [row.id for row in expired])}
     return [found[row.id] for row in expired]
+
+
+def _forget_notices(c: sa.Connection, now: float) -> None:
+    """Those that every watcher has seen by now. Several may come at once: they do not wait for each other."""
+    last = c.execute(
+        sa.select(notice.c.n).where(notice.c.at >= now - NOTICE_AGE).order_by(notice.c.n).limit(1)
+    ).scalar()
+    old = sa.select(notice.c.n).order_by(notice.c.n).limit(NOTICES_AT_ONCE).with_for_update(skip_locked=True)
+    gone = c.execute(old if last is None else old.where(notice.c.n < last)).scalars().all()
+    for piece in pieces(gone):
+        c.execute(sa.delete(notice).where(notice.c.n.in_(piece)))
 
 
 def records(c: sa.Connection, column: sa.Column[Any], values: Sequence[str]) -> list[TaskRecord]:
@@ -211,7 +219,7 @@ def replay(c: sa.Connection, now: float, ids: Sequence[str]) -> list[str]:
     wanted = (task.c.seq, task.c.id, task.c.key, task.c.state, task.c.message)
     found = {}
     for piece in pieces(list(dict.fromkeys(ids))):
-        found.update({row.id: row for row in c.execute(sa.select(*wanted).where(task.c.id.in_(piece)))})
+        found.update({row.id: row for row in c.execute(_all_of(wanted, piece))})
     fresh, moved = [], []
     for row in (found[task_id] for task_id in dict.fromkeys(ids) if task_id in found):
         message, state = decode(row.message), TaskState(row.state)
@@ -238,7 +246,9 @@ def purge(c: sa.Connection, before: float, states: Sequence[TaskState], limit: i
 
 def beat(c: sa.Connection, now: float, heartbeat: Heartbeat, timeout: float) -> None:
     """Keep a worker's sign of life, forget the silent."""
-    c.execute(sa.delete(worker).where((worker.c.name == heartbeat.name) | (worker.c.until < now)))
+    silent = c.execute(sa.select(worker.c.name).where(worker.c.until < now)).scalars().all()
+    for piece in pieces(sorted({*silent, heartbeat.name})):  # by name: no other beat is waited for
+        c.execute(sa.delete(worker).where(worker.c.name.in_(piece)))
     c.execute(sa.insert(worker), {"name": heartbeat.name, "until": now + timeout, "body": pack(heartbeat)})
 
 
@@ -298,12 +308,17 @@ def _silent(row: Any, now: float) -> ErrorRecord:
     return ErrorRecord("LeaseExpired", f"worker {row.worker} {what}", attempt=row.attempt, at=now)
 
 
-def _held_rows(c: sa.Connection, leases: Sequence[Lease]) -> dict[tuple[str, int], Any]:
-    """The rows of the tasks that run, by id and by the only token that is valid now."""
+def _held_rows(c: sa.Connection, leases: Sequence[Lease]) -> dict[tuple[str, int, str], Any]:
+    """The rows of the tasks that run, by id, by the only token that is valid now, and by whose it is."""
     ids = list(dict.fromkeys(one.id for one in leases))
     rows = (row for piece in pieces(ids) for row in c.execute(_held, {"b_ids": piece}))
-    return {(row.id, row.token): row for row in rows}
+    return {(row.id, row.token, row.worker): row for row in rows}
 
 
-def _key(lease: Lease) -> tuple[str, int]:
-    return lease.id, lease.token
+def _all_of(wanted: Sequence[sa.Column[Any]], ids: Sequence[str]) -> sa.Select[Any]:
+    return sa.select(*wanted).where(task.c.id.in_(ids)).order_by(task.c.id).with_for_update()
+
+
+def _key(lease: Lease) -> tuple[str, int, str]:
+    """The worker, too: a broker that lost its memory begins again with the same tokens for the same ids."""
+    return lease.id, lease.token, lease.worker
