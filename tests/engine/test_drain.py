@@ -61,7 +61,7 @@ async def test_what_does_not_end_in_time_goes_back_as_if_never_begun(broker: Bro
 async def test_what_was_taken_ahead_goes_back_at_once(
     memory_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gristmill.engine.worker.OTHERS", 600.0)  # by the drain, not because it waits in vain
+    monkeypatch.setattr("gristmill.engine.slots.OTHERS", 600.0)  # by the drain, not because it waits in vain
     gate = tmp_path / "gate"
     short = [bodies.add.message(n, n) for n in range(100)]
     running, ahead = bodies.waits_for.message(str(gate)), bodies.add.message(1, 1)

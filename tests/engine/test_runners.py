@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from gristmill.engine.broker import Broker
-from gristmill.engine.isolate import RunnerLimits
+from gristmill.engine.isolate import Pool, RunnerLimits
 from gristmill.engine.message import new_message
+from gristmill.engine.outcome import Outcome, stopped
 from gristmill.engine.state import TaskState
 from gristmill.engine.task import Task
 from gristmill.testing import bodies
@@ -256,3 +257,32 @@ async def _grows(path: Path) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+@pytest.mark.parametrize("task", [bodies.waits, bodies.waits_async], ids=["def", "async def"])
+async def test_what_is_stopped_while_its_runner_is_made_does_not_begin(task: Task[[], None], tmp_path: Path) -> None:
+    message, outcomes = task.message(), list[Outcome]()
+    pool = Pool("gristmill.testing.bodies:app", config={}, limits=RunnerLimits(), say=_ignored, publish=_no, book=_no)
+
+    begun = anyio.Event()
+
+    async def execute() -> None:
+        begun.set()
+        outcomes.append(await pool.execute(message, 1, task.policy))
+
+    async with pool:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(execute)
+                await begun.wait()
+                pool.stop(message.id, "shutdown")
+                pool.stop(message.id, "cancel")  # once is enough
+    assert outcomes == [stopped("shutdown")]
+
+
+def _ignored(said: object) -> None:
+    """Nobody listens."""
+
+
+async def _no(*args: object, **options: object) -> Any:
+    raise AssertionError("nothing is asked of the broker here")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
+import anyio
 import pytest
 
 from gristmill.base.errors import EngineError, ModelUnavailable
@@ -15,6 +16,8 @@ from gristmill.brokers import open_broker
 from gristmill.brokers.memory import MemoryBroker
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import End
+from gristmill.engine.middleware.chain import Handler, Job
+from gristmill.engine.outcome import Outcome
 from gristmill.engine.retry import delay
 from gristmill.engine.state import TaskState
 from gristmill.engine.task import App
@@ -213,7 +216,7 @@ async def test_bodies_of_both_kinds_have_slots_of_their_own(memory_broker: Broke
 async def test_a_task_taken_ahead_in_vain_is_left_to_others(
     memory_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gristmill.engine.worker.OTHERS", 0.05)
+    monkeypatch.setattr("gristmill.engine.slots.OTHERS", 0.05)
     short = [bodies.add.message(n, n) for n in range(100)]
     long, ahead = bodies.waits.message(), bodies.add.message(1, 1)
     async with working(memory_broker, slots=1):
@@ -228,6 +231,32 @@ async def test_a_task_taken_ahead_in_vain_is_left_to_others(
                     break
         [lease] = await memory_broker.reserve(["default"], worker="other", limit=1, lease=30.0)
         assert (lease.id, lease.attempt) == (ahead.id, 1)
+
+
+@pytest.mark.parametrize("how", ["cancel", "drain"])
+async def test_what_is_stopped_inside_a_middleware_does_not_begin(memory_broker: Broker, how: str) -> None:
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    def held_up(handler: Handler) -> Handler:
+        async def handle(job: Job) -> Outcome:
+            begun.set()
+            await go_on.wait()
+            return await handler(job)
+
+        return handle
+
+    message = bodies.waits.message()
+    async with working(memory_broker, middleware=[held_up]) as worker:
+        await memory_broker.publish([message])
+        await begun.wait()
+        if how == "cancel":
+            await memory_broker.cancel([message.id])
+        else:
+            worker.drain(grace=0.0)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        state = TaskState.CANCELLED if how == "cancel" else TaskState.QUEUED
+        assert (await reached(memory_broker, message, state)).progress_message == ""
 
 
 async def test_an_app_that_cannot_be_imported_is_told_before_any_work(memory_broker: Broker) -> None:

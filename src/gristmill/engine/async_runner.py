@@ -23,12 +23,12 @@ from anyio.abc import TaskGroup
 
 from gristmill.base.errors import BrokerUnavailable, LoopBlocked
 from gristmill.engine.context import TaskContext, running
-from gristmill.engine.memory import Share, over_limit, resident
+from gristmill.engine.memory import Scale, Share, over_limit
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.runner import run_async
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, Beat, Book, Channel, Done, Frame, Said, Stop, Work, pack
+from gristmill.engine.wire import Answer, Ask, Beat, Book, Channel, Done, Frame, Said, Stop, Work
 
 STEP_TABLE = 4  # bytes: the slot of the task whose step runs now, 0 for none
 BEAT = 0.05  # seconds between signs that the loop turns
@@ -49,8 +49,13 @@ def serve(app: App, sock: socket.socket, steps: int) -> None:
 class _Job:
     ctx: TaskContext
     share: Share | None
+    until: float | None  # its soft limit, as ``time.monotonic`` tells
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     reason: str = ""
+
+    def stop(self, reason: str) -> None:
+        self.reason, self.ctx.aborted = reason, True
+        self.scope.cancel()
 
 
 class _AsyncRunner:
@@ -61,8 +66,7 @@ class _AsyncRunner:
         self._jobs: dict[str, _Job] = {}
         self._asked = 0
         self._answers: dict[int, tuple[anyio.Event, list[Answer]]] = {}
-        self._saying: list[bytes] = []
-        self._said = anyio.Event()
+        self._scale = Scale()
         self._busy = anyio.Event()
         self._turns = 0
         self._seen = 0
@@ -73,7 +77,7 @@ class _AsyncRunner:
     async def serve(self) -> None:
         signal.signal(signal.SIGALRM, self._look)
         async with anyio.create_task_group() as children:
-            children.start_soon(self._speak)
+            children.start_soon(self._channel.write)
             children.start_soon(self._beat)
             while frames := await self._channel.receive():
                 for frame in frames:
@@ -82,16 +86,15 @@ class _AsyncRunner:
 
     def _hear(self, children: TaskGroup, frame: Frame) -> None:
         if isinstance(frame, Work):
-            task = self._app.find(frame.message.task)
-            ctx = TaskContext(frame.message, frame.attempt, self, soft_time_limit=task.policy.soft_time_limit)
+            limit = self._app.find(frame.message.task).policy.soft_time_limit
+            ctx = TaskContext(frame.message, frame.attempt, self, soft_time_limit=limit)
             share = None if frame.memory_limit is None else Share(frame.memory_limit)
-            self._jobs[ctx.id] = _Job(ctx, share)
+            job = _Job(ctx, share, None if limit is None else time.monotonic() + limit)
+            self._jobs[ctx.id] = job
             self._busy.set()
-            children.start_soon(self._run, frame, self._jobs[ctx.id])
+            children.start_soon(self._run, frame, job)
         elif isinstance(frame, Stop) and frame.id in self._jobs:
-            job = self._jobs[frame.id]
-            job.reason, job.ctx.aborted = frame.reason, True
-            job.scope.cancel()
+            self._jobs[frame.id].stop(frame.reason)
         elif isinstance(frame, Answer) and frame.number in self._answers:
             event, box = self._answers[frame.number]
             box.append(frame)
@@ -110,23 +113,10 @@ class _AsyncRunner:
 
     def _end(self, work: Work, outcome: Outcome) -> None:
         del self._jobs[work.message.id]
-        self._send(Done(work.message.id, outcome, resident()))
-
-    def _send(self, frame: Frame) -> None:
-        """Say it soon. Raises at once where it cannot be packed: that is the body's own mistake."""
-        self._saying.append(pack(frame))
-        self._said.set()
-
-    async def _speak(self) -> None:
-        """One writer, so that frames never mix."""
-        while True:
-            await self._said.wait()
-            self._said = anyio.Event()
-            packed, self._saying = self._saying, []
-            await self._channel.send_packed(b"".join(packed))
+        self._channel.post(Done(work.message.id, outcome, self._scale.resident(anew=work.memory_limit is not None)))
 
     async def _beat(self) -> None:
-        """While there is work, show that the loop turns; and have a timer look that it does."""
+        """While there is work, show that the loop turns, and have a timer look that it does; and keep the soft limits."""
         armed = False
         while True:
             self._busy = anyio.Event()
@@ -138,8 +128,16 @@ class _AsyncRunner:
                 armed, self._missed = True, 0
                 signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
             self._turns += 1
-            self._send(Beat(self._heaviest()))
+            self._channel.post(Beat(self._heaviest()))
+            self._end_late()
             await anyio.sleep(BEAT)
+
+    def _end_late(self) -> None:
+        now = time.monotonic()
+        for job in self._jobs.values():
+            if job.until is not None and job.until <= now:
+                job.until = None
+                job.scope.cancel()
 
     def _heaviest(self) -> str:
         shares = {task_id: job.share.used for task_id, job in self._jobs.items() if job.share is not None}
@@ -173,7 +171,7 @@ class _AsyncRunner:
             return 0.0
 
     def say(self, task_id: str, value: float, message: str, data: dict[str, Any]) -> None:
-        self._send(Said(task_id, value, message, data))
+        self._channel.post(Said(task_id, value, message, data))
 
     def publish(self, messages: Sequence[Message]) -> list[bool]:
         raise BrokerUnavailable("an async body publishes with `await ctx.publish_async(...)`")
@@ -192,7 +190,7 @@ class _AsyncRunner:
     async def _ask(self, question: Ask | Book) -> Answer:
         event, box = anyio.Event(), list[Answer]()
         self._answers[question.number] = (event, box)
-        self._send(question)
+        self._channel.post(question)
         try:
             await event.wait()
         finally:
@@ -246,8 +244,7 @@ class _Stepped:
                     share.end()
                 self._table[:] = _NOBODY
             if share is not None and share.over and not self._job.reason:
-                self._job.reason = OVER_MEMORY
-                self._job.scope.cancel()
+                self._job.stop(OVER_MEMORY)
             try:
                 value = yield yielded
                 call = steps.send

@@ -37,6 +37,7 @@ class Attempt:
     over: anyio.Event = field(default_factory=anyio.Event)
     outcome: Outcome | None = None
     verdict: Outcome | None = None  # what it came to if its runner dies now
+    until: float | None = None  # its hard limit, as ``time.monotonic`` tells
 
     def end(self, outcome: Outcome | None) -> None:
         if not self.over.is_set():
@@ -56,13 +57,19 @@ class Runner:
         self.burned = 0.0  # processor time at the last beat
         self.jobs: dict[str, Attempt] = {}
         self.count = 0
-        self.rss = 0
+        self.rss = 0  # bytes after its latest task; 0 where that is not known
+        self.size = 0  # the same, the latest that is known
         self.heaviest = ""  # the task that took the most memory, as the runner says
         self.pid = 0
         self.known = anyio.Event()
         self.gone = anyio.Event()
         self.killed = False
         self.unfit = ""  # why it could not begin to work
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may get another task."""
+        return not (self.killed or self.channel.over or self.gone.is_set())
 
     async def kill(self) -> None:
         """End the process now; returns when it is gone."""

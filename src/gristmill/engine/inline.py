@@ -14,7 +14,7 @@ from gristmill.engine.isolate import Booker, Publish, Say
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit, run_async, run_sync
-from gristmill.engine.task import App, Policy
+from gristmill.engine.task import App, Policy, Task
 from gristmill.engine.wire import Said
 
 
@@ -44,21 +44,31 @@ class Inline:
         ctx = TaskContext(message, attempt, self, soft_time_limit=policy.soft_time_limit)
         scope = anyio.CancelScope()
         self._running[message.id] = (ctx, scope)
-        outcome = stopped("")
+        run = self._run_async if policy.is_async else self._run_sync
         try:
-            with anyio.move_on_after(policy.time_limit) as hard:
-                if policy.is_async:
-                    outcome = await run_async(task, ctx, scope)
-                else:
-                    outcome = await to_thread.run_sync(run_sync, task, ctx, abandon_on_cancel=True)
-            if hard.cancelled_caught:
-                outcome = ended(hard_limit(policy.time_limit or 0.0), attempt=attempt)
-            elif outcome.ending is Ending.STOPPED:
+            outcome = await run(task, ctx, scope)
+            if outcome.ending is Ending.STOPPED:
                 outcome = stopped(self._reasons.get(message.id, "shutdown"))
         finally:
             del self._running[message.id]
             self._reasons.pop(message.id, None)
         return outcome
+
+    async def _run_async(self, task: Task[..., Any], ctx: TaskContext, scope: anyio.CancelScope) -> Outcome:
+        began, hard = anyio.current_time(), task.policy.time_limit
+        limits = [limit for limit in (task.policy.soft_time_limit, hard) if limit is not None]
+        if limits:
+            scope.deadline = began + min(limits)  # one scope for both: scopes are what a short task costs
+        outcome = await run_async(task, ctx, scope)
+        late = hard is not None and anyio.current_time() >= began + hard
+        if late and scope.cancelled_caught and not ctx.aborted:
+            return ended(hard_limit(hard or 0.0), attempt=ctx.attempt)
+        return outcome
+
+    async def _run_sync(self, task: Task[..., Any], ctx: TaskContext, scope: anyio.CancelScope) -> Outcome:
+        with anyio.move_on_after(task.policy.time_limit):
+            return await to_thread.run_sync(run_sync, task, ctx, abandon_on_cancel=True)
+        return ended(hard_limit(task.policy.time_limit or 0.0), attempt=ctx.attempt)
 
     def stop(self, task_id: str, reason: str) -> None:
         found = self._running.get(task_id)

@@ -91,6 +91,7 @@ class Pool:
         self._shared: Runner | None = None  # the async runner that takes new tasks
         self._sharing = anyio.Lock()
         self._jobs: dict[str, Attempt] = {}
+        self._begun: dict[str, Outcome | None] = {}  # all that execute; what they came to if stopped without a runner
         self._numbers = itertools.count(1)
         self._slots = itertools.cycle(range(1, 2**31))
         self._busy = anyio.Event()
@@ -121,38 +122,48 @@ class Pool:
 
         When the runner dies through another task's fault, this one is begun again in a new runner.
         """
-        while True:
-            outcome = await self._attempt(message, attempt, policy)
-            if outcome is not None:
-                return outcome
+        self._begun[message.id] = None
+        self._busy.set()
+        try:
+            while True:
+                outcome = await self._attempt(message, attempt, policy)
+                if outcome is not None:
+                    return outcome
+        finally:
+            del self._begun[message.id]
 
     def stop(self, task_id: str, reason: str) -> None:
-        """Have a running task end within PATIENCE, whatever it does."""
+        """Have a running task end within PATIENCE, whatever it does; one that waits for its runner does not begin."""
         job = self._jobs.get(task_id)
-        if job is not None and job.verdict is None:
+        if job is None:
+            if task_id in self._begun:
+                self._begun[task_id] = self._begun[task_id] or stopped(reason)
+        elif job.verdict is None:
             job.verdict = stopped(reason)
             self._children.start_soon(self._stop, job, reason)
 
     async def _attempt(self, message: Message, attempt: int, policy: Policy) -> Outcome | None:
-        runner = await (self._take_shared() if policy.is_async else self._take())
+        runner = self._ready(policy.is_async) or await (
+            self._take_shared() if policy.is_async else self._fork(is_async=False)
+        )
+        if (verdict := self._begun[message.id]) is not None:
+            self._give_back(runner)
+            return verdict
         memory = policy.memory_limit if policy.memory_limit is not None else self._limits.memory_limit
         job = Attempt(Work(message, attempt, next(self._slots), memory), policy, runner, base=runner.rss)
+        if policy.time_limit is not None:
+            job.until = time.monotonic() + policy.time_limit
         if runner.is_async and not runner.jobs:
             runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
         runner.jobs[message.id] = self._jobs[message.id] = job
-        self._busy.set()
         if runner.gone.is_set():  # it went between being chosen and getting this task
             job.end(None)
         try:
-            with suppress(ConnectionError):  # a runner that has just died: its death ends the task
-                await runner.channel.send(job.work)
+            runner.channel.post(job.work)
             if memory is not None and not job.base:
                 await runner.known.wait()
                 job.base = runner.resident()
-            with anyio.move_on_after(policy.time_limit) as hard:
-                await job.over.wait()
-            if hard.cancelled_caught and not job.over.is_set():
-                await self._force(job, ended(hard_limit(policy.time_limit or 0.0), attempt=attempt))
+            await job.over.wait()
         finally:
             if not job.over.is_set():  # cancelled: the body must not go on without anybody who knows of it
                 runner.killed = True
@@ -167,8 +178,7 @@ class Pool:
         if job.over.is_set() or runner.gone.is_set():
             return
         if runner.is_async:
-            with suppress(ConnectionError):
-                await runner.channel.send(StopFrame(job.work.message.id, reason))
+            runner.channel.post(StopFrame(job.work.message.id, reason))
         else:
             with suppress(ProcessLookupError):
                 os.kill(runner.pid, STOP)
@@ -181,8 +191,7 @@ class Pool:
         """End the task's process; the task comes to ``verdict``. An async body may first clean up."""
         job.verdict = verdict
         if job.runner.is_async and verdict.error is not None and job.runner.stepping() is not job:
-            with suppress(ConnectionError):
-                await job.runner.channel.send(StopFrame(job.work.message.id, "limit"))
+            job.runner.channel.post(StopFrame(job.work.message.id, "limit"))
             with anyio.move_on_after(PATIENCE):
                 await job.over.wait()
         if not job.over.is_set():
@@ -190,20 +199,26 @@ class Pool:
             await job.runner.kill()
         await job.over.wait()
 
-    async def _take(self) -> Runner:
+    def _ready(self, is_async: bool) -> Runner | None:
+        """A runner that is there already and takes a task."""
+        if is_async:
+            runner = self._shared
+            if runner is None or not runner.usable or self._worn(runner):
+                return None
+            runner.count += 1
+            return runner
         while self._idle:
-            runner = self._idle.pop()
-            if not runner.gone.is_set() and not runner.killed:
+            if (runner := self._idle.pop()).usable:
                 return runner
-        return await self._fork(is_async=False)
+        return None
 
     async def _take_shared(self) -> Runner:
         async with self._sharing:
-            runner = self._shared
-            if runner is None or runner.gone.is_set() or runner.killed or self._worn(runner):
-                if runner is not None and not runner.jobs:
-                    runner.channel.hang_up()
-                runner = self._shared = await self._fork(is_async=True)
+            if (runner := self._ready(is_async=True)) is not None:
+                return runner
+            if self._shared is not None and not self._shared.jobs:
+                self._shared.channel.hang_up()
+            runner = self._shared = await self._fork(is_async=True)
             runner.count += 1
             return runner
 
@@ -219,7 +234,7 @@ class Pool:
                 await nursery.channel.send(Fork(runner.number, is_async), [theirs.fileno(), steps.fileno()])
             except ConnectionError:
                 runner.died(None)
-        self._children.start_soon(self._listen, runner)
+        self._children.start_soon(self._attend, runner)
         return runner
 
     def _give_back(self, runner: Runner) -> None:
@@ -228,7 +243,7 @@ class Pool:
                 runner.channel.hang_up()
             return
         runner.count += 1
-        if runner.gone.is_set() or runner.killed:
+        if not runner.usable:
             return
         if self._worn(runner):
             runner.channel.hang_up()
@@ -237,8 +252,22 @@ class Pool:
 
     def _worn(self, runner: Runner) -> bool:
         limits = self._limits
-        too_large = limits.max_rss is not None and runner.rss > limits.max_rss
+        too_large = limits.max_rss is not None and runner.size > limits.max_rss
         return too_large or runner.count >= limits.max_jobs or time.monotonic() - runner.born > limits.max_age
+
+    async def _attend(self, runner: Runner) -> None:
+        """Talk with the runner until one of both ends it."""
+        try:
+            async with anyio.create_task_group() as writer:
+                writer.start_soon(runner.channel.write)
+                try:
+                    await self._listen(runner)
+                finally:
+                    runner.channel.hang_up()
+        finally:
+            runner.channel.close()
+        if runner.jobs:  # a body has closed or spoilt the socket: no word of it would come through any more
+            await runner.kill()
 
     async def _listen(self, runner: Runner) -> None:
         try:
@@ -247,14 +276,11 @@ class Pool:
                     self._hear(runner, frame)
         except msgspec.DecodeError:
             log.warning("a runner talked nonsense and was ended", pid=runner.pid)
-        finally:
-            runner.channel.close()
-        if runner.jobs:  # a body has closed or spoilt the socket: no word of it would come through any more
-            await runner.kill()
 
     def _hear(self, runner: Runner, frame: Frame) -> None:
         if isinstance(frame, Done):
             runner.rss = frame.rss
+            runner.size = frame.rss or runner.size
             job = runner.jobs.get(frame.id)
             if job is not None:
                 verdict = job.verdict if not runner.killed else None
@@ -278,27 +304,35 @@ class Pool:
                 answer = Answer(ask.number, wait=wait)
         except (BrokerUnavailable, EngineError) as exc:
             answer = Answer(ask.number, error=str(exc))
-        with suppress(OSError):
-            await runner.channel.send(answer)
+        runner.channel.post(answer)
 
     async def _watch(self) -> None:
         """Look at busy runners; when nothing has run for a while, give them all up."""
         while True:
             self._busy = anyio.Event()
-            if not self._jobs:
+            if not self._begun:
                 with anyio.move_on_after(self._limits.idle):
                     await self._busy.wait()
-                if not self._jobs:
+                if not self._begun:
                     await self._retire()
                     await self._busy.wait()
-            await self._check()
+            self._check()
             await anyio.sleep(WATCH)
 
-    async def _check(self) -> None:
+    def _check(self) -> None:
+        now = time.monotonic()
+        for job in self._jobs.values():
+            if job.until is not None and job.until <= now:
+                self._blame(job, hard_limit(job.policy.time_limit or 0.0))
         for runner in {id(job.runner): job.runner for job in self._jobs.values()}.values():
             blamed = (self._deaf(runner) if runner.is_async else None) or self._bloated(runner)
-            if blamed is not None and blamed[0].verdict is None:
-                self._children.start_soon(self._force, blamed[0], ended(blamed[1], attempt=blamed[0].work.attempt))
+            if blamed is not None:
+                self._blame(*blamed)
+
+    def _blame(self, job: Attempt, error: GristmillError) -> None:
+        if job.verdict is None:
+            job.verdict = ended(error, attempt=job.work.attempt)
+            self._children.start_soon(self._force, job, job.verdict)
 
     def _deaf(self, runner: Runner) -> tuple[Attempt, GristmillError] | None:
         """The task that keeps an async runner's loop from turning, where no signal helped."""
@@ -323,7 +357,7 @@ class Pool:
 
     async def _retire(self) -> None:
         async with self._booting:
-            if self._jobs or self._nursery is None:
+            if self._begun or self._nursery is None:  # one that waits for its runner needs the nursery, too
                 return
             nursery, self._nursery = self._nursery, None
             self._idle.clear()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 
 from gristmill.base.errors import MemoryLimitExceeded
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _HARD = resource.getrlimit(resource.RLIMIT_AS)[1]
 _UNBOUND = (_HARD, _HARD)  # made beforehand: lifting the bound must not need memory
+LOOK_EVERY = 0.02  # seconds: what looking costs is more than the shortest tasks do
 ROOM = 1024 * 1024  # bytes that a body over its limit still gets, to end with
 
 
@@ -44,6 +46,21 @@ def _sizes() -> tuple[int, int]:
     except OSError:
         return 0, 0
     return int(total) * _PAGE, int(held) * _PAGE
+
+
+class Scale:
+    """How large this process is, looked at only so often."""
+
+    def __init__(self) -> None:
+        self._looked = 0.0
+
+    def resident(self, *, anew: bool) -> int:
+        """Resident bytes now; 0 where that was looked at a moment ago and ``anew`` does not insist."""
+        now = time.monotonic()
+        if not anew and now - self._looked < LOOK_EVERY:
+            return 0
+        self._looked = now
+        return resident()
 
 
 class Share:

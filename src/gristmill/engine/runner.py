@@ -45,14 +45,15 @@ def run_sync(task: Task[..., Any], ctx: TaskContext) -> Outcome:
 async def run_async(
     task: Task[..., Any], ctx: TaskContext, scope: anyio.CancelScope, wrap: Callable[[Any], Any] = lambda body: body
 ) -> Outcome:
-    """Run an ``async def`` body in this loop, under its soft limit. ``scope`` is what the worker stops it by."""
+    """Run an ``async def`` body in this loop. ``scope`` is what its soft limit ends it by, or the worker: then the context
+    says that it is aborted."""
     token = running.set(ctx)
     limit = task.policy.soft_time_limit
     outcome = stopped("")
     try:
-        with scope, anyio.move_on_after(limit) as soft:
+        with scope:
             outcome = success(await wrap(_call(task, ctx)))
-        if soft.cancelled_caught and limit is not None:
+        if scope.cancelled_caught and not ctx.aborted and limit is not None:
             outcome = failure(soft_limit(limit), stage=ctx.stage_name, attempt=ctx.attempt)
     except (Exception, *EXITS) as exc:  # noqa: BLE001  the other place
         outcome = failure(exc, stage=ctx.stage_name, attempt=ctx.attempt)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gristmill.base.errors import BrokerUnavailable, EngineError, SoftTimeLimitExceeded
 from gristmill.engine.context import TaskContext
-from gristmill.engine.memory import bound, resident
+from gristmill.engine.memory import Scale, bound
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, failure, stopped
 from gristmill.engine.runner import Stopped, run_sync, soft_limit
@@ -40,6 +40,7 @@ class _SyncRunner:
         self._talking = False  # a frame is on its way: half of one would be the end of all
         self._held: BaseException | None = None
         self._asked = 0
+        self._scale = Scale()
 
     def serve(self) -> None:
         signal.signal(STOP, self._stop)
@@ -50,7 +51,8 @@ class _SyncRunner:
                 return
             if isinstance(frame, Work):
                 outcome = self._run(frame)
-                self._channel.send(Done(frame.message.id, outcome, resident()))
+                size = self._scale.resident(anew=frame.memory_limit is not None)
+                self._channel.send(Done(frame.message.id, outcome, size))
 
     def _run(self, work: Work) -> Outcome:
         task = self._app.find(work.message.task)

@@ -71,7 +71,7 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
 
 
 class Done(msgspec.Struct, tag=True, frozen=True):
-    """From a runner: how it came out, and how large the runner is now (bytes)."""
+    """From a runner: how it came out, and how large the runner is now (bytes; 0: it has not looked)."""
 
     id: str
     outcome: Outcome
@@ -140,20 +140,22 @@ class Unpacker:
     """Bytes as they come to frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
 
     def feed(self, data: bytes) -> list[Frame]:
-        self._buffer += data
+        if self._rest:
+            data = self._rest + data
         frames: list[Frame] = []
-        at = 0
-        while len(self._buffer) - at >= _HEAD.size:
-            (size,) = _HEAD.unpack_from(self._buffer, at)
-            if len(self._buffer) - at - _HEAD.size < size:
-                break
+        at, end = 0, len(data)
+        whole = memoryview(data)
+        while end - at >= _HEAD.size:
+            (size,) = _HEAD.unpack_from(data, at)
             start = at + _HEAD.size
-            frames.append(_decoder.decode(bytes(self._buffer[start : start + size])))
+            if end - start < size:
+                break
             at = start + size
-        del self._buffer[:at]
+            frames.append(_decoder.decode(whole[start:at]))
+        self._rest = data[at:]
         return frames
 
 
@@ -189,7 +191,25 @@ class Channel:
         sock.setblocking(False)
         self.sock = sock
         self._unpacker = Unpacker()
+        self._emptied = True  # the last read took all there was
         self._sending = anyio.Lock()
+        self._posted: list[bytes] = []
+        self._more = anyio.Event()
+        self.over = False  # hung up
+
+    def post(self, frame: Frame) -> None:
+        """Have ``write`` send the frame soon, behind those posted before. Raises where it cannot be packed."""
+        self._posted.append(pack(frame))
+        self._more.set()
+
+    async def write(self) -> None:
+        """Send what is posted, all of one turn of the loop together, until the other end is gone or this one hangs up."""
+        with suppress(ConnectionError):
+            while not self.over:
+                await self._more.wait()
+                self._more = anyio.Event()
+                posted, self._posted = self._posted, []
+                await self.send_packed(b"".join(posted))
 
     async def send(self, frame: Frame, fds: Sequence[int] = ()) -> None:
         """Send the frame whole, also when the caller is cancelled half way. Raises ConnectionError when the other is gone."""
@@ -219,21 +239,26 @@ class Channel:
     async def receive(self) -> list[Frame]:
         """The next frames; empty when the other end is gone."""
         while True:
+            if self._emptied:
+                await anyio.wait_readable(self.sock)
             try:
                 data = self.sock.recv(_PIECE)
             except BlockingIOError:
-                await anyio.wait_readable(self.sock)
+                self._emptied = True
                 continue
             except ConnectionError:
                 return []
             if not data:
                 return []
+            self._emptied = len(data) < _PIECE
             frames = self._unpacker.feed(data)
             if frames:
                 return frames
 
     def hang_up(self) -> None:
-        """End the talk: both sides' ``receive`` come back empty."""
+        """End the talk: both sides' ``receive`` come back empty, and ``write`` comes to its end."""
+        self.over = True
+        self._more.set()
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 

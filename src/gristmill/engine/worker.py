@@ -22,7 +22,8 @@ from gristmill.engine.beat import Pulse, Work
 from gristmill.engine.broker import Broker
 from gristmill.engine.inline import Inline
 from gristmill.engine.isolate import Pool, RunnerLimits
-from gristmill.engine.message import End, ErrorRecord, Lease, Message, Progress, Release
+from gristmill.engine.lease import LEASE, PARTS, renew
+from gristmill.engine.message import End, ErrorRecord, Lease, Message, Release
 from gristmill.engine.middleware.chain import Job, Middleware, chain
 from gristmill.engine.middleware.log import logging
 from gristmill.engine.middleware.meter import metering
@@ -30,19 +31,16 @@ from gristmill.engine.middleware.rate import pacing
 from gristmill.engine.middleware.retry import retrying
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.reaper import reap
+from gristmill.engine.report import Reporter
 from gristmill.engine.schedule import schedule
 from gristmill.engine.settle import Settler
+from gristmill.engine.slots import Slots
 from gristmill.engine.state import TaskState
 from gristmill.engine.task import App, Periodic, Policy
-from gristmill.engine.wire import Said
 
 log = get_logger(__name__)
 
-REPORT_EVERY = 0.25  # seconds between progress written for all tasks together
 SILENT = 120.0  # seconds after which a worker is forgotten
-SHORT = 0.05  # seconds: while tasks are shorter, more are taken ahead
-OTHERS = 1.0  # seconds that a task taken ahead waits for a slot here; then others may have it
-AHEAD = 32  # tasks taken ahead at most
 REMEMBERED = 1000  # cancels of tasks we do not hold
 SETTLE = 10.0  # seconds for the last ends to be written
 KEEP_ENDED = 86_400.0  # seconds
@@ -77,7 +75,7 @@ class Worker:
         slots: int | None = None,
         async_slots: int = 100,
         lane_limit: int | None = None,
-        lease: float = 30.0,
+        lease: float = LEASE,
         inline: bool = False,
         limits: RunnerLimits | None = None,
         middleware: Sequence[Middleware] | None = None,
@@ -96,7 +94,7 @@ class Worker:
         self._broker = broker
         self._app, self._config = app, dict(config or {})
         self._queues = list(queues)
-        self._slots, self._async_slots = slots or os.cpu_count() or 1, async_slots
+        self._slots = Slots(slots or os.cpu_count() or 1, async_slots)
         self._lane_limit = lane_limit
         self._lease = lease
         self._limits = limits or RunnerLimits()
@@ -106,18 +104,14 @@ class Worker:
         self._middleware = list(middleware) if middleware is not None else default
         self._held: dict[str, Lease] = {}  # until their end is written
         self._running: dict[str, Lease] = {}
-        self._taken = {True: 0, False: 0}  # how many of those run are ``async def``, and how many ``def``
         self._freed = anyio.Event()
-        self._said: dict[str, Said] = {}
-        self._spoke = anyio.Event()
         self._cancelled: dict[str, bool] = {}  # asked for before we knew the task
-        self._queueing: dict[str, anyio.CancelScope] = {}  # taken ahead, waiting for a slot
-        self._reasons: dict[str, str] = {}
-        self._seconds = 1.0  # how long tasks take, smoothed
+        self._reasons: dict[str, str] = {}  # why those are to end that were told so
         self._drained = anyio.Event()
         self._grace = 30.0
         self._consuming = anyio.CancelScope()
         self._settler = Settler(broker, self._settled)
+        self._reporter = Reporter(broker, self._running)
         self._pulse = Pulse(broker, self.name, queues, self._look, timeout=heartbeat_timeout, clock=self._clock)
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
@@ -125,16 +119,13 @@ class Worker:
 
         Raises EngineError where the app cannot be loaded.
         """
-        self._sync_slots = anyio.CapacityLimiter(self._slots)
         try:
             async with self._make_executor() as executor:
                 self._executor = executor
                 self._handle = chain(self._execute, self._middleware)
+                self._slots.serve(policy.is_async for policy in executor.policies.values())
                 async with anyio.create_task_group() as children:
-                    for child in (self._renew, self._listen, self._report, self._pulse.run, self._settler.run):
-                        children.start_soon(child)
-                    children.start_soon(schedule, self._broker, executor.periodics)
-                    children.start_soon(lambda: reap(self._broker, every=self._lease / 3, keep=KEEP_ENDED))
+                    self._start(children, executor)
                     task_status.started()
                     await self._work()
                     with anyio.move_on_after(SETTLE):  # a broker that is away gets these tasks back by their leases
@@ -145,6 +136,18 @@ class Worker:
                 await self._hand_back(list(self._held.values()))
                 await self._pulse.leave()
             self.ended.set()
+
+    def _start(self, children: TaskGroup, executor: Executor) -> None:
+        """What goes on beside the tasks."""
+        for child in (self._listen, self._pulse.run, self._settler.run, self._reporter.run, self._slots.watch):
+            children.start_soon(child)
+        children.start_soon(schedule, self._broker, executor.periodics)
+        children.start_soon(lambda: reap(self._broker, every=self._lease / PARTS, keep=KEEP_ENDED))
+        children.start_soon(
+            lambda: renew(
+                self._broker, self._held, lease=self._lease, running=lambda: list(self._running), stop=self._stop
+            )
+        )
 
     def drain(self, *, grace: float = 30.0) -> None:
         """Take nothing new; let what runs end within ``grace`` seconds, hand the rest back. Again: with a new grace."""
@@ -158,7 +161,7 @@ class Worker:
         return Work(self.done, self.failed, self._running)
 
     def _make_executor(self) -> AbstractAsyncContextManager[Executor]:
-        calls: dict[str, Any] = {"say": self._hear, "publish": self._broker.publish, "book": self._broker.book}
+        calls: dict[str, Any] = {"say": self._reporter.hear, "publish": self._broker.publish, "book": self._broker.book}
         if isinstance(self._app, App):
             return Inline(self._app, **calls)
         return Pool(self._app, config=self._config, limits=self._limits, **calls)
@@ -172,10 +175,8 @@ class Worker:
     async def _consume(self, jobs: TaskGroup) -> None:
         pause = 0.1
         while True:
-            ahead = self._ahead()
-            room = self._room() + ahead
-            if room <= ahead // 2:  # what is taken ahead is filled up by halves, not one by one
-                await self._change()
+            if not (room := self._slots.room()):
+                await self._slots.more_room()
                 continue
             try:
                 leases = await self._broker.reserve(
@@ -189,17 +190,8 @@ class Worker:
                 continue
             for lease in leases:
                 self._held[lease.id] = lease
-                self._taken[self._is_async(lease)] += 1
+                self._slots.take(self._is_async(lease))
                 jobs.start_soon(self._one if self._begin(lease) else self._one_after_another, lease)
-
-    def _room(self) -> int:
-        """The free slots: of whatever kind the next task is, there is one for it."""
-        kinds = {policy.is_async for policy in self._executor.policies.values()} or {False}
-        return min((self._async_slots if kind else self._slots) - self._taken[kind] for kind in kinds)
-
-    def _ahead(self) -> int:
-        """How many tasks to hold beyond the slots: some while tasks are short."""
-        return min(AHEAD, int(SHORT / self._seconds)) if self._seconds < SHORT else 0
 
     def _is_async(self, lease: Lease) -> bool:
         policy = self._executor.policies.get(lease.message.task)
@@ -241,43 +233,41 @@ class Worker:
 
     async def _execute(self, job: Job) -> Outcome:
         """The innermost handler: wait for a free slot, then run."""
-        task_id = job.lease.id
-        if self._cancelled.pop(task_id, False):
-            return stopped("cancel")
-        if job.policy.is_async:
-            return await self._run_body(job)
-        with anyio.move_on_after(OTHERS) as scope:
-            self._queueing[task_id] = scope
-            try:
-                await self._sync_slots.acquire_on_behalf_of(task_id)
-            finally:
-                del self._queueing[task_id]
-        if scope.cancelled_caught:
-            self._seconds = max(self._seconds, SHORT)  # tasks are short no more
-            return stopped(self._reasons.pop(task_id, "waited"))
+        lease, kind = job.lease, job.policy.is_async
+        refusal = self._refusal(lease.id) or await self._slots.enter(lease.id, kind)
+        if refusal is not None:
+            return stopped(refusal)
         try:
-            return await self._run_body(job)
+            if (reason := self._reasons.get(lease.id)) is not None:  # told while its slot was on the way to it
+                return stopped(reason)
+            began = self._clock.monotonic()
+            outcome = await self._executor.execute(lease.message, lease.attempt, job.policy)
+            self._slots.ran(self._clock.monotonic() - began)
+            return outcome
         finally:
-            self._sync_slots.release_on_behalf_of(task_id)
+            self._slots.leave(kind)
 
-    async def _run_body(self, job: Job) -> Outcome:
-        began = self._clock.monotonic()
-        outcome = await self._executor.execute(job.lease.message, job.lease.attempt, job.policy)
-        self._seconds += 0.1 * (self._clock.monotonic() - began - self._seconds)
-        return outcome
+    def _refusal(self, task_id: str) -> str | None:
+        """Why a task that has not begun is not to begin."""
+        if self._cancelled.pop(task_id, False):
+            return "cancel"
+        return self._reasons.get(task_id) or ("shutdown" if self._consuming.cancel_called else None)
 
     def _stop(self, task_id: str, reason: str) -> None:
-        """End a task that this worker holds: one that runs, or one that waits for its slot."""
-        if task_id in self._queueing:
-            self._reasons[task_id] = reason
-            self._queueing[task_id].cancel()
-        else:
+        """End a task wherever it is: waiting in a middleware or for its slot, or running."""
+        if task_id not in self._running:
+            return
+        if reason == "lost":
+            log.warning("lease lost", task=self._running[task_id].message.task, id=task_id)
+        if not self._slots.refuse(task_id, reason):
+            self._reasons.setdefault(task_id, reason)
             self._executor.stop(task_id, reason)
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
         del self._running[lease.id]
-        self._taken[self._is_async(lease)] -= 1
-        self._said.pop(lease.id, None)
+        self._slots.give_back(self._is_async(lease))
+        self._reporter.forget(lease.id)
+        self._reasons.pop(lease.id, None)
         self._freed.set()
         if outcome.reason == "lost":
             self._settled(lease)
@@ -294,8 +284,7 @@ class Worker:
 
     async def _wind_up(self) -> None:
         """Hand back what has not begun; let the running tasks end in time; then stop them."""
-        for task_id in list(self._queueing):
-            self._stop(task_id, "shutdown")
+        self._slots.refuse_all("shutdown")
         while self._running:
             again = self._drained
             with anyio.move_on_after(self._grace) as late:
@@ -312,27 +301,6 @@ class Worker:
                 await self._broker.release([Release(lease, counted=False) for lease in leases])
             except BrokerUnavailable as exc:
                 log.warning("leases could not be handed back; they will expire", error=str(exc), leases=len(leases))
-
-    async def _renew(self) -> None:
-        """Keep what we hold; and hear of cancels whose notice was missed."""
-        while True:
-            await anyio.sleep(self._lease / 3)
-            held = list(self._held.values())
-            if not held:
-                continue
-            try:
-                lost = await self._broker.extend(held, lease=self._lease)
-                records = await self._broker.describe(list(self._running))
-            except BrokerUnavailable as exc:
-                log.warning("leases could not be renewed", error=str(exc), leases=len(held))
-                continue
-            for lease in lost:
-                if self._held.get(lease.id) is lease and lease.id in self._running:
-                    log.warning("lease lost", task=lease.message.task, id=lease.id)
-                    self._stop(lease.id, "lost")
-            for record in records:
-                if record is not None and record.cancel_requested:
-                    self._stop(record.id, "cancel")
 
     async def _listen(self) -> None:
         while True:
@@ -352,29 +320,6 @@ class Worker:
             self._cancelled[task_id] = True
             if len(self._cancelled) > REMEMBERED:
                 del self._cancelled[next(iter(self._cancelled))]
-
-    def _hear(self, said: Said) -> None:
-        if said.id in self._running:
-            self._said[said.id] = said
-            self._spoke.set()
-
-    async def _report(self) -> None:
-        """The latest word of every task, all together, a few times a second."""
-        while True:
-            await self._spoke.wait()
-            self._spoke = anyio.Event()
-            said, self._said = self._said, {}
-            updates = [
-                Progress(self._running[one.id], one.value, one.message, one.data)
-                for one in said.values()
-                if one.id in self._running
-            ]
-            try:
-                if updates:
-                    await self._broker.progress(updates)
-            except BrokerUnavailable as exc:
-                log.debug("progress could not be kept", error=str(exc))
-            await anyio.sleep(REPORT_EVERY)
 
 
 def _step(lease: Lease, outcome: Outcome, now: float) -> End | Release:

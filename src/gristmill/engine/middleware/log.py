@@ -15,6 +15,8 @@ def logging(clock: Clock) -> Middleware:
         async def handle(job: Job) -> Outcome:
             began = clock.monotonic()
             outcome = await handler(job)
+            if outcome.ending is Ending.OK and not log.tells("debug"):
+                return outcome
             _write(job, outcome, round(clock.monotonic() - began, 4))
             return outcome
 

@@ -14,7 +14,7 @@ def metering(clock: Clock) -> Middleware:
             began = clock.monotonic()
             outcome = await handler(job)
             task = job.lease.message.task
-            meters.count("tasks", task=task, outcome=str(outcome.ending))
+            meters.count("tasks", task=task, outcome=outcome.ending.value)
             meters.observe("task_seconds", clock.monotonic() - began, task=task)
             return outcome
 
