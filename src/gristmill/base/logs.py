@@ -26,6 +26,10 @@ class Logger:
     def __init__(self, name: str) -> None:
         self._name = name
 
+    def tells(self, level: Level) -> bool:
+        """Whether lines of this level are written: for those whose fields cost something."""
+        return bool(_RANK[level] >= _set["rank"])
+
     def debug(self, event: str, **fields: Any) -> None:
         self._write("debug", event, fields)
 
@@ -39,7 +43,7 @@ class Logger:
         self._write("error", event, fields)
 
     def _write(self, level: Level, event: str, fields: dict[str, Any]) -> None:
-        if _RANK[level] < _set["rank"]:
+        if not self.tells(level):
             return
         structlog = _structlog()
         if not _set["ready"]:

@@ -63,11 +63,11 @@ def render() -> bytes:
 
 
 def _series(name: str, labels: dict[str, str]) -> _Series:
-    values = tuple(labels[label] for label in METRICS[name].labels)
-    made = _made.setdefault(name, {})
-    if values not in made:
-        made[values] = _Series()
-    return made[values]
+    values = tuple(map(labels.__getitem__, METRICS[name].labels))
+    try:
+        return _made[name][values]
+    except KeyError:
+        return _made.setdefault(name, {}).setdefault(values, _Series())
 
 
 class _Collector:
