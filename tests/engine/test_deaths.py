@@ -50,6 +50,7 @@ def test_who_kills_the_runner_is_to_blame_though_another_is_just_being_cancelled
     poison, neighbour = job(runner, 7), job(runner, 8)
     cancelled = job(runner, 9, verdict=stopped("cancel"))
     steps(runner, 7)
+    runner.killed = True  # the end of its socket was seen before its death, and it was killed to make sure
     runner.died(KILLED)
     assert blamed(poison)
     assert neighbour.outcome is None
@@ -59,7 +60,7 @@ def test_who_kills_the_runner_is_to_blame_though_another_is_just_being_cancelled
 def test_who_was_judged_is_to_blame_when_the_runner_was_ended_for_it(runner: Runner) -> None:
     neighbour, bad = job(runner, 7), job(runner, 9, verdict=stopped("cancel"))
     steps(runner, 7)
-    runner.killed = True
+    runner.killed = runner.sentenced = True
     runner.died(KILLED)
     assert neighbour.outcome is None
     assert bad.outcome == stopped("cancel")

@@ -64,6 +64,7 @@ class Runner:
         self.known = anyio.Event()
         self.gone = anyio.Event()
         self.killed = False
+        self.sentenced = False  # killed for the verdict on one of its tasks
         self.unfit = ""  # why it could not begin to work
 
     @property
@@ -86,11 +87,10 @@ class Runner:
         self.known.set()
         self.gone.set()
         culprit = self.stepping()
-        judged = self.killed and any(job.verdict for job in self.jobs.values())
         for job in list(self.jobs.values()):
             if job.verdict is not None:
                 job.end(job.verdict)
-            elif judged or (culprit is not None and culprit is not job):
+            elif self.sentenced or (culprit is not None and culprit is not job):
                 job.end(None)
             else:
                 job.end(ended(RunnerCrashed(self.unfit or _how(status)), attempt=job.work.attempt))

@@ -196,6 +196,7 @@ class Pool:
                 await job.over.wait()
         if not job.over.is_set():
             self.deaths += 1
+            job.runner.sentenced = True
             await job.runner.kill()
         await job.over.wait()
 
