@@ -63,7 +63,11 @@ STEPS: dict[str, tuple[str, ...]] = {
     "service.submit": ("gristmill.pipeline.service:IngestService.submit",),
     "service.reconcile": ("gristmill.pipeline.reconcile:Reconciler.look",),
     "app.load": ("gristmill.wiring:pipeline_app",),
-    "frame": ("gristmill.engine.wire:Channel.send", "gristmill.engine.wire:BlockingChannel.send"),
+    "frame": (
+        "gristmill.engine.wire:Channel.send",
+        "gristmill.engine.wire:Channel.post",
+        "gristmill.engine.wire:BlockingChannel.send",
+    ),
 }
 _NURSERY_STEPS = {"frame": ("gristmill.engine.wire:pack",)}  # it writes to its socket itself
 
