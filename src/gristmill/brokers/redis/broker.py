@@ -14,6 +14,7 @@ import msgspec
 from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.clock import Clock, SystemClock
+from gristmill.base.errors import EngineError
 from gristmill.base.ids import new_id
 from gristmill.base.logs import get_logger
 from gristmill.brokers.redis import records
@@ -82,11 +83,16 @@ class RedisBroker(Broker):
             stack.callback(children.cancel_scope.cancel)
             children.start_soon(self._link.run)
             children.start_soon(self._ear.run)
-            await self._link.connected()
             self._given_back = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(self._hurry)
-            self._opened = stack.pop_all()
-        return self
+            try:
+                await self._link.connected()
+            except EngineError as exc:  # as it is, not in a group
+                failure = exc
+            else:
+                self._opened = stack.pop_all()
+                return self
+        raise failure
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None

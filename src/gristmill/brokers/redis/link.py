@@ -115,7 +115,7 @@ class Link:
     async def _once(self, command: bytes, full: Any, until: float) -> Any:
         pause = FIRST_PAUSE
         while True:
-            connection = self._connection or await self._ready(until)
+            connection = await self._ready(until)
             answer = await connection.ask(command, timeout=self.target.timeout)
             if not isinstance(answer, hiredis.ReplyError):
                 return answer
@@ -141,12 +141,15 @@ class Link:
         connection.close(text)
 
     async def _ready(self, until: float) -> Connection:
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            return connection
         with anyio.CancelScope(deadline=until):
-            while self._connection is None:
+            while True:
                 await self._change.wait()
-        if self._connection is None:
-            raise self._unavailable()
-        return self._connection
+                if self._connection is not None and not self._connection.closed:
+                    return self._connection
+        raise self._unavailable()
 
     def _unavailable(self) -> BrokerUnavailable:
         return BrokerUnavailable(f"the broker at {self.target.where} does not answer: {self._why}")
