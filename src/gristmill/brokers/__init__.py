@@ -16,14 +16,19 @@ BROKERS: Registry[Broker] = Registry(
     },
 )
 
-SCHEMES = {"memory": "memory", "sqlite": "sql", "postgresql": "sql", "mysql": "sql", "mariadb": "sql"}
+SCHEMES = {
+    "memory": "memory",
+    **dict.fromkeys(["sqlite", "postgresql", "mysql", "mariadb"], "sql"),
+    **dict.fromkeys(["redis", "rediss", "valkey", "valkeys"], "redis"),
+}
 
 
 def open_broker(url: str, *, clock: Clock | None = None) -> Broker:
     """The broker that a URL names. Open it with ``async with``.
 
     ``memory://``, ``sqlite:///path/to/file``, ``postgresql://user:password@host/database``, ``mysql://`` and ``mariadb://``
-    likewise. Time is what ``clock`` says; without one it is the server's, and the machine's where there is no server.
+    likewise; ``redis://user:password@host:port/0``, ``rediss://`` with TLS, ``redis+sentinel://host:port,.../master``,
+    ``redis+cluster://host:port,...``, all four also as ``valkey``. Time is what ``clock`` says; without one it is the server's, and the machine's where there is no server.
     """
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme not in SCHEMES and scheme not in BROKERS.names():

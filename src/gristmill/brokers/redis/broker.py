@@ -14,7 +14,7 @@ import msgspec
 from anyio.streams.memory import MemoryObjectSendStream
 
 from gristmill.base.clock import Clock, SystemClock
-from gristmill.base.errors import EngineError
+from gristmill.base.errors import GristmillError
 from gristmill.base.ids import new_id
 from gristmill.base.logs import get_logger
 from gristmill.brokers.redis import records
@@ -87,7 +87,7 @@ class RedisBroker(Broker):
             stack.callback(self._hurry)
             try:
                 await self._link.connected()
-            except EngineError as exc:  # as it is, not in a group
+            except GristmillError as exc:  # as it is, not in a group
                 failure = exc
             else:
                 self._opened = stack.pop_all()

@@ -25,6 +25,10 @@ class Lost(Exception):
     """The connection is no more, or silent; whether the command was carried out is not known."""
 
 
+class Refused(Lost):
+    """The server does not want us as we come: the wrong password, an unknown authority. Repeating does not help."""
+
+
 def packed(*words: bytes | str | int | float) -> bytes:
     """A command as it travels."""
     command: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub means one argument
@@ -174,5 +178,9 @@ async def connect(address: Address, context: ssl.SSLContext | None, *, timeout: 
             )
     except TimeoutError:
         raise Lost(f"{address}: no connection within {timeout:g} s") from None
+    except ssl.SSLCertVerificationError as exc:
+        raise Refused(
+            f"the certificate of {address} is not trusted (ssl_ca_certs= names the authority): {exc}"
+        ) from exc
     except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
         raise Lost(f"{address}: {str(exc) or type(exc).__name__}") from exc

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from gristmill.base.errors import BrokerUnavailable
+from gristmill.base.errors import BrokerUnavailable, SettingsError
 from gristmill.base.logs import get_logger
 from gristmill.brokers.redis.connection import Connection, Lost, packed
 from gristmill.brokers.redis.link import FIRST_PAUSE, LONGEST_PAUSE, PROBE
@@ -37,6 +37,7 @@ class Ear:
         self._connection: Connection | None = None
         self._change = anyio.Event()
         self._why = "not connected yet"
+        self._refused = ""  # what the server said when it did not let us listen
 
     async def run(self) -> None:
         """Listen, for ever."""
@@ -77,6 +78,12 @@ class Ear:
         with anyio.move_on_after(self._target.patience):
             while not self._on.issuperset(channels):
                 await self._change.wait()
+                if self._refused:
+                    break
+        if self._refused:
+            self._wanted.difference_update(channels)
+            refused, self._refused = self._refused, ""
+            raise SettingsError(f"engine.broker: at {self._target.where} we may not listen to {channels}: {refused}")
         if not self._on.issuperset(channels):
             raise BrokerUnavailable(f"the broker at {self._target.where} gives no notices: {self._why}")
 
@@ -100,8 +107,8 @@ class Ear:
 
     def _push(self, said: Any) -> None:
         if not isinstance(said, list):
-            self._why = str(said)  # an error: no right to this channel
-            log.warning("the broker does not let us listen", where=self._target.where, reason=self._why)
+            self._refused = str(said)
+            self._changed()
             return
         kind, *rest = said
         if kind == b"message":

@@ -10,10 +10,10 @@ import anyio
 import hiredis
 
 from gristmill.base.clock import Clock, SystemClock
-from gristmill.base.errors import BrokerUnavailable, EngineError
+from gristmill.base.errors import BrokerUnavailable, EngineError, GristmillError, SettingsError
 from gristmill.base.ids import new_id
 from gristmill.base.logs import get_logger
-from gristmill.brokers.redis.connection import Connection, Lost, packed
+from gristmill.brokers.redis.connection import Connection, Lost, Refused, packed
 from gristmill.brokers.redis.places import Places
 from gristmill.brokers.redis.scripts import script
 from gristmill.brokers.redis.url import Address, Target
@@ -44,6 +44,7 @@ class Link:
         self._connection: Connection | None = None
         self._change = anyio.Event()
         self._why = "not connected yet"
+        self._refused = False
         self._last_id: int | None = None  # of the connection before, as the server numbers them
         self._monotonic = (clock or SystemClock()).monotonic
         self._ahead = 0.0  # of our monotonic clock, the server's clock
@@ -65,6 +66,7 @@ class Link:
                     await self._probe(connection)
             except Lost as exc:
                 self._why = str(exc)
+                self._refused = isinstance(exc, Refused)
             finally:
                 self._set(None)
             if anyio.current_time() - began > LONGEST_PAUSE:
@@ -74,7 +76,9 @@ class Link:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def connected(self) -> None:
-        """Return once there is a connection. Raises BrokerUnavailable after the target's patience."""
+        """Return once there is a connection. Raises BrokerUnavailable after the target's patience, SettingsError at once
+        where the server refuses us as we come.
+        """
         await self._ready(anyio.current_time() + self.target.patience)
 
     def now(self) -> float:
@@ -125,7 +129,7 @@ class Link:
                 continue
             passing = _PASSING.search(text)
             if passing is None:
-                raise EngineError(f"the broker at {self.target.where} refuses this: {text}")
+                raise self._refusal(text)
             self._why = text
             if passing.group(1) in _ELSEWHERE:
                 self._look_elsewhere(connection, text)
@@ -133,6 +137,20 @@ class Link:
                 raise self._unavailable()
             await anyio.sleep(pause * self._rng.uniform(0.5, 1.5))
             pause = min(pause * 2, 0.5)
+
+    def _refusal(self, text: str) -> GristmillError:
+        """What an error that will not pass means."""
+        where = self.target.where
+        if re.search("NOPERM|ACL failure|permissions? to", text):
+            user = f"user {self.target.username!r}" if self.target.username else "the default user"
+            keys = self.target.prefix or "rag_flow_svr_queue*, gristmill:"
+            return SettingsError(
+                f"engine.broker: {user} may not do at {where} what a broker has to (commands of scripts, streams, pub/sub; "
+                f"keys and channels {keys}*): {text}"
+            )
+        if re.search("unknown (redis )?command", text, re.IGNORECASE):
+            return SettingsError(f"engine.broker: {where} is too old; Valkey, or Redis from 6.2 on, would do: {text}")
+        return EngineError(f"the broker at {where} refuses this: {text}")
 
     def _look_elsewhere(self, connection: Connection, text: str) -> None:
         moved = _MOVED.search(text)
@@ -146,6 +164,8 @@ class Link:
             return connection
         with anyio.CancelScope(deadline=until):
             while True:
+                if self._refused and self._last_id is None:  # and never was let in
+                    raise SettingsError(f"engine.broker: {self._why}")
                 await self._change.wait()
                 if self._connection is not None and not self._connection.closed:
                     return self._connection

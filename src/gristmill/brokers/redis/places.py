@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import anyio
 import hiredis
 
-from gristmill.brokers.redis.connection import Connection, Lost, Push, connect, packed
+from gristmill.brokers.redis.connection import Connection, Lost, Push, Refused, connect, packed
 from gristmill.brokers.redis.url import Address, Target
 
 
@@ -34,10 +35,10 @@ class Places:
         async with self._connected(address, target.username, target.password, push=push) as connection:
             if target.database:
                 _expect(await self._ask(connection, "SELECT", str(target.database)), address)
-            await self._ask(connection, "CLIENT", "SETNAME", name)
+            self._check(await self._ask(connection, "CLIENT", "SETNAME", name), address)
             if target.kind == "sentinel":
-                role = _expect(await self._ask(connection, "ROLE"), address)
-                if role[0] != b"master":
+                role = await self._ask(connection, "ROLE")
+                if isinstance(role, list) and role[0] != b"master":  # some users may not ask
                     raise Lost(f"{address}: Sentinel calls it the master of {target.master!r}, but it is a replica yet")
             yield connection
 
@@ -99,7 +100,7 @@ class Places:
             try:
                 if password is not None:
                     words = (username, password) if username else (password,)
-                    _expect(await self._ask(connection, "AUTH", *words), address)
+                    self._check(await self._ask(connection, "AUTH", *words), address)
                 failure = None
                 yield connection
             except Lost as exc:  # as it was raised, not in a group
@@ -111,6 +112,13 @@ class Places:
 
     async def _ask(self, connection: Connection, *words: str) -> Any:
         return await connection.ask(packed(*words), timeout=self._target.timeout)
+
+    def _check(self, answer: Any, address: Address) -> None:
+        """Whether we are let in."""
+        text = str(answer) if isinstance(answer, hiredis.ReplyError) else ""
+        if re.search("WRONGPASS|NOAUTH|invalid password|without any password", text):
+            user = f"user {self._target.username!r}" if self._target.username else "the default user"
+            raise Refused(f"{address} wants another password of {user}: {text}")
 
 
 def _expect(answer: Any, address: Address) -> Any:
