@@ -56,6 +56,9 @@ class Dialect(Protocol):
     def listener(self) -> Any:
         """A raw connection that is told of changes (see ``listen``)."""
 
+    def hang_up(self, connection: Any) -> None:
+        """Close a raw connection that may be broken."""
+
     def verdict(self, exc: Exception) -> Verdict:
         """What an error means."""
 

@@ -71,6 +71,7 @@ _CLAIM_ROW = Change(
     fixed={"state": RUNNING},
 )
 
+BURY = 100  # dead letters of a lane in one look, and looks in one claim
 ALL = 1_000_000_000
 
 Seat = tuple[str, int, str]  # queue, priority, lane
@@ -194,7 +195,7 @@ def _serve(
     served, short = [], []
     for number, one in enumerate(seats):
         wanted = min(share + (number < more), cap.left(one))
-        rows = c.execute(_due, {**_at(one[:3]), "b_now": now, "b_limit": wanted}).all()
+        rows = _startable(c, now, one, wanted)
         served.append((one, rows))
         cap.took(one, len(rows))
         if len(rows) < wanted:
@@ -233,22 +234,41 @@ def _put_off(c: sa.Connection, one: Any) -> float:
     return float(first)
 
 
-def _start(c: sa.Connection, now: float, rows: Iterable[Any], claimant: Claimant) -> list[Lease]:
-    leases, claims, ends, notices = [], [], [], []
-    for row in rows:
-        message = decode(row.message)
-        reason = too_late(row.attempt, row.max_attempts, row.deadline, now)
-        if reason is None:
-            times = {"b_started": now, "b_lease_until": now + claimant.lease}
-            claims.append({"b_seq": row.seq, "b_worker": claimant.worker, "b_holder": claimant.holder, **times})
-            leases.append(Lease(message, row.token + 1, claimant.worker, row.attempt + 1))
-        else:
-            error = ErrorRecord("TaskDead", reason, attempt=row.attempt, at=now)
-            ends.append(end_params(row, now, TaskState.DEAD, error=error))
-            notices.append(Notice("state", message.id, TaskState.DEAD.value))
-    _CLAIM_ROW.on(c, claims)
+def _startable(c: sa.Connection, now: float, one: Any, wanted: int) -> Sequence[Any]:
+    """What a lane gives. What is too late to start goes to the dead letters on the way, and costs the lane no turn."""
+    at, limit = {**_at(one[:3]), "b_now": now}, wanted
+    rows: Sequence[Any] = ()
+    for _ in range(BURY):
+        rows = c.execute(_due, {**at, "b_limit": limit}).all()
+        late = [(row, reason) for row in rows if (reason := _too_late(row, now)) is not None]
+        if not late:
+            return rows[:wanted]
+        _bury(c, now, late)
+        limit = max(wanted, BURY)
+    return [row for row in rows if _too_late(row, now) is None][:wanted]
+
+
+def _too_late(row: Any, now: float) -> str | None:
+    return too_late(row.attempt, row.max_attempts, row.deadline, now)
+
+
+def _bury(c: sa.Connection, now: float, late: Iterable[tuple[Any, str]]) -> None:
+    ends, notices = [], []
+    for row, reason in late:
+        error = ErrorRecord("TaskDead", reason, attempt=row.attempt, at=now)
+        ends.append(end_params(row, now, TaskState.DEAD, error=error))
+        notices.append(Notice("state", decode(row.message).id, TaskState.DEAD.value))
     END_ROW.on(c, ends)
     tell(c, now, notices)
+
+
+def _start(c: sa.Connection, now: float, rows: Iterable[Any], claimant: Claimant) -> list[Lease]:
+    leases, claims = [], []
+    for row in rows:
+        times = {"b_started": now, "b_lease_until": now + claimant.lease}
+        claims.append({"b_seq": row.seq, "b_worker": claimant.worker, "b_holder": claimant.holder, **times})
+        leases.append(Lease(decode(row.message), row.token + 1, claimant.worker, row.attempt + 1))
+    _CLAIM_ROW.on(c, claims)
     return leases
 
 

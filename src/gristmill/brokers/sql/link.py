@@ -15,15 +15,15 @@ from gristmill.base.errors import BrokerUnavailable, EngineError
 from gristmill.base.ids import new_id
 from gristmill.base.logs import get_logger
 from gristmill.brokers.sql import schema
-from gristmill.brokers.sql.dialect import Dialect, Verdict
+from gristmill.brokers.sql.dialect import Dialect, Verdict, cause_of
 from gristmill.brokers.sql.rows import NEWS_QUEUED, NEWS_TOLD, NOW, SEATS, WROTE
 from gristmill.brokers.sql.tables import receipt
 
 T = TypeVar("T")
 
 PATIENCE = 4.0  # seconds until the caller is told that the server cannot be reached
-FIRST_PAUSE, LAST_PAUSE = 0.02, 1.0  # seconds between tries
-CONFLICTS = 50  # times that others may be in the way of one transaction
+FIRST_PAUSE, LAST_PAUSE, CONFLICT_PAUSE = 0.02, 1.0, 0.1  # seconds between tries
+CONFLICTS, CONFLICTING = 50, 30.0  # times, and seconds, that others may be in the way of one transaction
 OLD_RECEIPT = 7 * 86_400.0  # seconds
 
 
@@ -109,7 +109,7 @@ class Link:
         """What an error is for the caller."""
         if isinstance(exc, EngineError):
             return exc
-        cause = getattr(exc, "orig", None) or exc
+        cause = cause_of(exc)
         verdict = self._dialect.verdict(exc)
         if verdict is Verdict.REFUSED:
             return EngineError(f"the broker's database {self._dialect.where} refuses this: {told(cause)}")
@@ -122,7 +122,7 @@ class Link:
 
     def _persist(self, run: Callable[[], T]) -> T:
         """Until it is done: with a new connection where the old one broke, within PATIENCE."""
-        pauses, conflicts, until = _pauses(), 0, time.monotonic() + PATIENCE
+        pauses, conflicts, began = _pauses(), 0, time.monotonic()
         while True:
             try:
                 return run()
@@ -130,22 +130,24 @@ class Link:
                 verdict = self._dialect.verdict(exc)
                 if verdict is Verdict.GONE and self._dialect.server:
                     self._lost(exc)
-                    over = self._stop.is_set()
+                    over = self._stop.is_set() or time.monotonic() > began + PATIENCE
                 elif verdict is Verdict.AGAIN:
                     self._doubt = 0
                     conflicts += 1
-                    over = conflicts >= CONFLICTS
+                    over = conflicts >= CONFLICTS or time.monotonic() > began + CONFLICTING
                 else:
                     self._doubt = 0
                     raise
-                if over or time.monotonic() > until:
+                if over:
                     failure = InDoubt if self._doubt else BrokerUnavailable
                     raise failure(str(self.meaning(exc))) from exc
-            self._stop.wait(min(next(pauses), FIRST_PAUSE) if verdict is Verdict.AGAIN else next(pauses))
+            self._stop.wait(min(next(pauses), CONFLICT_PAUSE) if verdict is Verdict.AGAIN else next(pauses))
 
     def _lost(self, exc: Exception) -> None:
         if self._connection is not None:
-            log.warning("the connection to the broker's database is lost", where=self._dialect.where, error=told(exc))
+            log.warning(
+                "the connection to the broker's database is lost", where=self._dialect.where, error=told(cause_of(exc))
+            )
         self._drop()
 
     def _sign(self, c: sa.Connection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -88,8 +88,7 @@ class Listener:
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(*self._dialect.errors):
-                connection.close()
+            self._dialect.hang_up(connection)
 
 
 def _socket_of(connection: Any) -> Any:

@@ -76,6 +76,7 @@ class MysqlDialect:
         engine = sa.create_engine(
             self._url, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=arguments
         )
+        engine.dialect.do_close = self.hang_up  # type: ignore[assignment]  # SQLAlchemy logs a trace where it fails
         sa.event.listen(engine, "connect", self._set_up)
         sa.event.listen(engine, "before_cursor_execute", mark_writes)
         return engine
@@ -85,6 +86,10 @@ class MysqlDialect:
 
     def listener(self) -> Any:
         raise NotImplementedError("it tells nobody; look at the counter")
+
+    def hang_up(self, connection: Any) -> None:
+        with suppress(*self.errors):
+            connection.close()
 
     def verdict(self, exc: Exception) -> Verdict:
         cause = cause_of(exc)

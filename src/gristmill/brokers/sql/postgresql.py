@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -58,6 +59,7 @@ class PostgresDialect:
             self._url, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=self._arguments
         )
         engine.dialect.use_insertmanyvalues_wo_returning = True  # a batch is one statement
+        engine.dialect.do_close = self.hang_up  # type: ignore[assignment]  # SQLAlchemy logs a trace where it fails
         sa.event.listen(engine, "connect", self._set_up)
         sa.event.listen(engine, "before_cursor_execute", mark_writes)
         return engine
@@ -74,6 +76,15 @@ class PostgresDialect:
             connection.add_notify_handler(_ignore)  # or it would keep them
         connection.cursor().execute(f"LISTEN {CHANNEL}")
         return connection
+
+    def hang_up(self, connection: Any) -> None:
+        """Close a connection that may be broken."""
+        stream = getattr(connection, "_sock", None)  # pg8000 leaves it to the collector, which complains
+        with suppress(*self.errors):
+            connection.close()
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.close()
 
     def verdict(self, exc: Exception) -> Verdict:
         cause = cause_of(exc)

@@ -45,6 +45,9 @@ class SqliteDialect:
         sa.event.listen(engine, "begin", _begin)
         return engine
 
+    def hang_up(self, connection: Any) -> None:
+        connection.close()
+
     def verdict(self, exc: Exception) -> Verdict:
         cause = cause_of(exc)
         refused = isinstance(exc, sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError)

@@ -14,7 +14,6 @@ from gristmill.brokers.sql.rows import (
     BACK_ROW,
     END_ROW,
     EXTEND_ROW,
-    INSERT_TASK,
     MARK_ROW,
     PROGRESS_ROW,
     QUEUED,
@@ -22,6 +21,7 @@ from gristmill.brokers.sql.rows import (
     UNKEY_ROW,
     Row,
     end_params,
+    insert_tasks,
     known,
     new_row,
     pieces,
@@ -96,7 +96,7 @@ def publish(c: sa.Connection, now: float, messages: Sequence[Message]) -> list[b
             keys.add(message.key)
             rows.append(new_row(message, now))
     if rows:
-        c.execute(INSERT_TASK, rows)
+        insert_tasks(c, rows)
         seat(c, (((row["queue"], row["priority"], row["lane"]), row["not_before"]) for row in rows))
     return accepted
 
