@@ -28,7 +28,8 @@ def open_broker(url: str, *, clock: Clock | None = None) -> Broker:
 
     ``memory://``, ``sqlite:///path/to/file``, ``postgresql://user:password@host/database``, ``mysql://`` and ``mariadb://``
     likewise; ``redis://user:password@host:port/0``, ``rediss://`` with TLS, ``redis+sentinel://host:port,.../master``,
-    ``redis+cluster://host:port,...``, all four also as ``valkey``. Time is what ``clock`` says; without one it is the server's, and the machine's where there is no server.
+    ``redis+cluster://host:port,...``, all also as ``valkey``. Time is what ``clock`` says; without one it is the server's,
+    and the machine's where there is no server.
     """
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme not in SCHEMES and scheme not in BROKERS.names():
