@@ -91,7 +91,7 @@ local function serve(lanes, want, once, rows)
         local got = read(lane, most)
         for _, row in ipairs(got) do
           lane.served = lane.served + 1
-          row[4], row[5] = lane.served, lane.at
+          row[4], row[5], row[6] = lane.served, lane.at, lane
           rows[#rows + 1] = row
         end
         want = want - #got
@@ -219,6 +219,7 @@ local function start(rows)
         task[STATE], task[TOKEN], task[ATTEMPT] = 'running', token, task[ATTEMPT] + 1
         task[WORKER], task[STARTED], task[CLAIM] = worker, now, NONCE
         change(id, task)
+        row[6].started = true
         leased[#leased + 1] = UNTIL
         leased[#leased + 1] = id
         count(task, 1)
@@ -230,7 +231,19 @@ local function start(rows)
   end
 end
 
-local seats, at = call('ZRANGE', SEATS, 0, -1), 1
+-- A lane of which only such was read that does not start has had no turn.
+local LOOKS = 100 -- in one claim
+local function give_turns_back(priority, rows)
+  for _, row in ipairs(rows) do
+    local lane = row[6]
+    if not lane.started then
+      lane.started = true
+      call('ZADD', lanes_key(priority, lane.queue), 'XX', exact(lane.turn), lane.lane)
+    end
+  end
+end
+
+local seats, at, looks = call('ZRANGE', SEATS, 0, -1), 1, 0
 while at <= #seats and #out / 3 < limit do
   local priority, queues = string.match(seats[at], '^(%-?%d+):'), {}
   while at <= #seats and string.sub(seats[at], 1, #priority + 1) == priority .. ':' do
@@ -244,6 +257,8 @@ while at <= #seats and #out / 3 < limit do
       before = #out
       rows = take(priority, queues, limit - #out / 3)
       start(rows)
+      looks = looks + 1
+      if looks < LOOKS then give_turns_back(priority, rows) end
     until #out - before == #rows * 3 or #out / 3 >= limit
   end
 end
