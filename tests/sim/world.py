@@ -213,7 +213,7 @@ class World:
         number = 100
         while True:
             await anyio.sleep(3.0)
-            left = [job for job in self.plan.jobs if job.number in self.asked - self.done.keys()]
+            left = [job for job in self.plan.jobs if job.number in self.asked - (self.done.keys() - self.cancelled)]
             with suppress(BrokerUnavailable):
                 found = await self.line.broker.find([self._key(job) for job in left])
                 number += 1
@@ -225,9 +225,7 @@ class World:
                 await self.line.broker.publish(
                     [self._message(job, f"{job.number}.{number}") for job in lost if job.number not in self.done]
                 )
-                known = [
-                    record.id for record in found.values() if self._of(record.id) in self.cancelled - self.done.keys()
-                ]
+                known = [record.id for record in found.values() if self._of(record.id) in self.cancelled]
                 fresh = [one for one in known if one not in self._cancels]
                 if fresh:  # once: it has come back under another id, or was lost
                     await self.line.broker.cancel(fresh)
