@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
@@ -147,6 +146,8 @@ def claim(c: sa.Connection, now: float, queues: Sequence[str], *, claimant: Clai
             break
         top = [one for one in seats if one.priority == seats[0].priority]
         leases.extend(_serve(c, now, top, claimant, room=room, cap=cap))
+    for place in sorted(cap.closed):  # in the order of ``take_seats``
+        _put_off(c, place)
     return leases
 
 
@@ -165,21 +166,17 @@ class _Cap:
 
     def __init__(self, c: sa.Connection, queues: Sequence[str], per_lane: int | None) -> None:
         self._most = per_lane
-        self._closed: set[Seat] = set()
+        self.closed: set[Seat] = set()  # that have given all they had
         self._busy: dict[tuple[str, str], int] = {}
         if per_lane is not None:
             self._busy = {(row.queue, row.lane): row.number for row in c.execute(_busy, {"b_queues": list(queues)})}
 
     def look_at(self, room: int) -> int:
         """How many lanes to look at: any number of them may be full."""
-        return room + len(self._closed) if self._most is None else ALL
-
-    def close(self, one: Any) -> None:
-        """No more from this lane now."""
-        self._closed.add(tuple(one[:3]))
+        return room + len(self.closed) if self._most is None else ALL
 
     def left(self, one: Any) -> int:
-        if self._closed and tuple(one[:3]) in self._closed:
+        if self.closed and tuple(one[:3]) in self.closed:
             return 0
         return ALL if self._most is None else self._most - self._busy.get((one.queue, one.lane), 0)
 
@@ -192,19 +189,16 @@ def _serve(
 ) -> list[Lease]:
     """One fair share from each of these lanes, one after the other, as if each had been asked for one task at a time."""
     share, more = divmod(room, len(seats))
-    served, short = [], []
+    served = []
     for number, one in enumerate(seats):
         wanted = min(share + (number < more), cap.left(one))
         rows = _startable(c, now, one, wanted)
         served.append((one, rows))
         cap.took(one, len(rows))
         if len(rows) < wanted:
-            short.append(one)
+            cap.closed.add(tuple(one[:3]))
     leases = _start(c, now, _in_turn([rows for _, rows in served]), claimant)
     _pass_turn(c, served)
-    for one in sorted(short, key=lambda one: one[:3]):
-        if _put_off(c, one) <= now:
-            cap.close(one)  # others are at its tasks just now
     return leases
 
 
@@ -222,16 +216,15 @@ def _pass_turn(c: sa.Connection, served: Sequence[tuple[Any, Sequence[Any]]]) ->
     _SET_TURN.on(c, turns)
 
 
-def _put_off(c: sa.Connection, one: Any) -> float:
-    """A lane with nothing due any more is left alone until its next task is; an empty one goes. Returns when that is."""
-    at = _at(one[:3])
+def _put_off(c: sa.Connection, place: Seat) -> None:
+    """A lane that gave all it had due is left alone until its next task is; an empty one goes."""
+    at = _at(place)
     c.execute(_lane_alone, at).all()  # whoever gives it work just now has done so, or will see what we did
     first = c.execute(_first_in, at).scalar()
     if first is None:
         c.execute(_remove, at)
-        return math.inf
-    c.execute(_set_due, {**at, "b_due": first})
-    return float(first)
+    else:
+        c.execute(_set_due, {**at, "b_due": first})
 
 
 def _startable(c: sa.Connection, now: float, one: Any, wanted: int) -> Sequence[Any]:
