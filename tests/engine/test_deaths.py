@@ -73,3 +73,12 @@ def test_nobody_in_particular_means_all(runner: Runner) -> None:
     assert blamed(one)
     assert blamed(other)
     assert cancelled.outcome == stopped("cancel")
+
+
+def test_who_ends_the_runner_itself_is_to_blame_though_it_was_about_to_be_killed_for_another(runner: Runner) -> None:
+    poison, cancelled = job(runner, 7), job(runner, 9, verdict=stopped("cancel"))
+    steps(runner, 7)
+    runner.killed = runner.sentenced = True
+    runner.died(3 << 8)  # its own exit code
+    assert blamed(poison)
+    assert cancelled.outcome == stopped("cancel")

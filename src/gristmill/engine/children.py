@@ -87,10 +87,11 @@ class Runner:
         self.known.set()
         self.gone.set()
         culprit = self.stepping()
+        sentenced = self.sentenced and status in (None, signal.SIGKILL)  # else it was quicker than its sentence
         for job in list(self.jobs.values()):
             if job.verdict is not None:
                 job.end(job.verdict)
-            elif self.sentenced or (culprit is not None and culprit is not job):
+            elif sentenced or (culprit is not None and culprit is not job):
                 job.end(None)
             else:
                 job.end(ended(RunnerCrashed(self.unfit or _how(status)), attempt=job.work.attempt))
