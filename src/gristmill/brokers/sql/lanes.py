@@ -85,16 +85,16 @@ class Claimant(NamedTuple):
     per_lane: int | None = None
 
 
-def seat(c: sa.Connection, waiting: Iterable[tuple[Seat, float]]) -> None:
+def seat(c: sa.Connection, now: float, waiting: Iterable[tuple[Seat, float]]) -> None:
     """Have a place in the turn for lanes with a task due at that time. It is written by ``take_seats``."""
-    c.info[SEATS].extend(waiting)
+    c.info[SEATS].extend((place, max(due, now)) for place, due in waiting)
 
 
 def take_seats(c: sa.Connection) -> None:
     """Give the lanes that got work in this transaction their places; a new one behind all others.
 
     It comes last, and in the order of the lanes: so transactions that give work to the same lanes wait for each other, but
-    not in a circle.
+    not in a circle. A lane that has something due already needs no other time.
     """
     first: dict[Seat, float] = {}
     for place, due in c.info[SEATS]:

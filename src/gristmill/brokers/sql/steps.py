@@ -97,7 +97,7 @@ def publish(c: sa.Connection, now: float, messages: Sequence[Message]) -> list[b
             rows.append(new_row(message, now))
     if rows:
         insert_tasks(c, rows)
-        seat(c, (((row["queue"], row["priority"], row["lane"]), row["not_before"]) for row in rows))
+        seat(c, now, (((row["queue"], row["priority"], row["lane"]), row["not_before"]) for row in rows))
     return accepted
 
 
@@ -299,7 +299,7 @@ def _give_back(c: sa.Connection, now: float, given: Iterable[tuple[Any, bool, fl
         END_ROW.on(c, ends)
     if backs:
         BACK_ROW.on(c, backs)
-    seat(c, waiting)
+    seat(c, now, waiting)
     tell(c, now, notices)
 
 
