@@ -45,10 +45,10 @@ class Ear:
         while True:
             while not self._wanted:
                 await self._change.wait()
-            began = anyio.current_time()
             try:
                 async with self._places.open(name=f"{self._name}-ear", push=self._push) as connection:
                     self._connection = connection
+                    pause = FIRST_PAUSE
                     if self._wanted:
                         connection.send(packed("SUBSCRIBE", *self._wanted))
                     await self._probe(connection)
@@ -57,9 +57,7 @@ class Ear:
             finally:
                 self._connection = None
                 self._on.clear()
-            if anyio.current_time() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
-                log.warning("the broker's notices are cut off", where=self._target.where, reason=self._why)
+            log.info("the broker's notices are cut off", where=self._target.where, reason=self._why, again_after=pause)
             await anyio.sleep(pause * self._rng.uniform(0.5, 1.5))
             pause = min(pause * 2, LONGEST_PAUSE)
 

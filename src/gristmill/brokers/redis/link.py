@@ -58,20 +58,19 @@ class Link:
         """Stay connected, for ever."""
         pause = FIRST_PAUSE
         while True:
-            began = anyio.current_time()
             try:
                 async with self._places.open(name=self.name) as connection:
                     await self._begin(connection)
                     self._set(connection)
+                    pause = FIRST_PAUSE
                     await self._probe(connection)
             except Lost as exc:
                 self._why = str(exc)
                 self._refused = isinstance(exc, Refused)
             finally:
                 self._set(None)
-            if anyio.current_time() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
-                log.warning("the connection to the broker is lost", where=self.target.where, reason=self._why)
+            level = log.info if pause < LONGEST_PAUSE else log.warning
+            level("the broker is out of reach", where=self.target.where, reason=self._why, again_after=pause)
             await anyio.sleep(pause * self._rng.uniform(0.5, 1.5))
             pause = min(pause * 2, LONGEST_PAUSE)
 
