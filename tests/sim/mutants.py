@@ -12,6 +12,7 @@ from gristmill.base.errors import BrokerUnavailable
 from gristmill.brokers.memory import MemoryBroker
 from gristmill.brokers.memory.lanes import Kept, Lanes
 from gristmill.engine.message import End, ErrorRecord, Lease, Message, Notice, Release, TaskRecord
+from gristmill.engine.slots import Slots
 from gristmill.engine.state import TaskState
 from sim.line import Line
 from sim.runners import SimWorker
@@ -199,6 +200,33 @@ class RetriesNothing(SimWorker):
         super().__init__(*args, **fields, middleware=[])
 
 
+class HearsNoRoom(SimWorker):
+    """A lost wake-up: there is room for a task again, and nobody is told."""
+
+    def __init__(self, *args: Any, slots: int, async_slots: int, **fields: Any) -> None:
+        super().__init__(*args, slots=slots, async_slots=async_slots, **fields)
+        self._slots = _Deaf(slots, async_slots)
+
+
+class _Deaf(Slots):
+    async def more_room(self) -> None:
+        await anyio.sleep_forever()
+
+
+class LosesSlots(SimWorker):
+    """A slot is left, and nobody else gets it."""
+
+    def __init__(self, *args: Any, slots: int, async_slots: int, **fields: Any) -> None:
+        super().__init__(*args, slots=slots, async_slots=async_slots, **fields)
+        self._slots = _Leaky(slots, async_slots)
+
+
+class _Leaky(Slots):
+    def leave(self, kind: bool) -> None:
+        if self._queues[kind]:
+            super().leave(kind)
+
+
 class DeafToTheEnd(SimWorker):
     """Asked to end, it goes on."""
 
@@ -291,7 +319,7 @@ BROKERS: list[type[MemoryBroker]] = [
     GivesUpSoon,
     EndsTwice,
 ]
-WORKERS: list[type[SimWorker]] = [AcknowledgesFirst, RunsItTwice, RetriesNothing, DeafToTheEnd]
+WORKERS: list[type[SimWorker]] = [AcknowledgesFirst, RunsItTwice, RetriesNothing, HearsNoRoom, LosesSlots, DeafToTheEnd]
 LINES: list[type[Line]] = [
     RenewsNothing,
     KeepsWhatIsLost,
