@@ -58,8 +58,11 @@ class Services:
     service: IngestService
 
 
-def open_catalog(settings: Settings) -> Catalog:
-    """The catalog alone: enough to say what is there, and cheap to open."""
+def open_catalog(settings: Settings, *, patience: float | None = None) -> Catalog:
+    """The catalog alone: enough to say what is there, and cheap to open.
+
+    ``patience``: seconds for which a server that is gone is waited for, also in opening.
+    """
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
@@ -68,9 +71,11 @@ def open_catalog(settings: Settings) -> Catalog:
             f"the home {settings.home} ({origin}) cannot be made or is no folder: {exc.strerror}; choose another with"
             " --home or GRISTMILL_HOME"
         ) from exc
-    catalog: Any = CATALOGS.load(settings.catalog_url.partition(":")[0].partition("+")[0])
-    opened: Catalog = catalog(settings.catalog_url)
-    return opened
+    kind = settings.catalog_url.partition(":")[0].partition("+")[0]
+    made: Any = CATALOGS.load(kind)
+    own = {"patience": patience} if patience is not None and kind in CATALOGS.builtin else {}
+    catalog: Catalog = made(settings.catalog_url, **own)
+    return catalog
 
 
 def open_ports(settings: Settings, catalog: Catalog | None = None) -> Ports:
@@ -170,7 +175,7 @@ def pipeline_app(config: dict[str, Any]) -> App:
     app = App("pipeline")
     register(
         app,
-        cache(lambda: open_ports(settings)),
+        cache(lambda: open_ports(settings, open_catalog(settings, patience=settings.stores.catalog_patience))),
         limits=TaskLimits(
             own.soft_time_limit, own.time_limit, own.memory_limit, embedding_rate=_embedding_rate(settings)
         ),

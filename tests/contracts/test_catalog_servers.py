@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import subprocess
 import sys
@@ -15,9 +16,9 @@ import sqlalchemy as sa
 
 from gristmill.base.clock import SystemClock
 from gristmill.base.errors import Conflict, GenerationClosed, NotFound, PluginError, SettingsError, StoreUnavailable
-from gristmill.catalogs.sql import holds, intake
+from gristmill.catalogs.sql import holds, intake, session
 from gristmill.catalogs.sql.catalog import SqlCatalog
-from gristmill.catalogs.sql.dialect import ServerDialect, dialect_for
+from gristmill.catalogs.sql.dialect import dialect_for
 from gristmill.catalogs.sql.holds import hold_run
 from gristmill.ports.catalog import Dataset, GenState, NewDocument, Part, RunState
 from gristmill.testing.catalogs import a_dataset, brought_to, submitted
@@ -345,10 +346,8 @@ def test_a_catalog_outlives_the_restart_of_its_server(
     assert catalog.check() == []
 
 
-def test_a_server_that_is_gone_is_an_unavailable_store_until_it_is_back(
-    catalog: SqlCatalog, server: PostgresServer | MariaServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ServerDialect, "patience", 0.0)
+def test_a_server_that_is_gone_is_an_unavailable_store_until_it_is_back(server: PostgresServer | MariaServer) -> None:
+    catalog = SqlCatalog(server.url, patience=0.0)
     demo = a_dataset(catalog)
     server.kill()
     for _ in range(2):
@@ -357,6 +356,34 @@ def test_a_server_that_is_gone_is_an_unavailable_store_until_it_is_back(
                 ask()
     server.start()
     assert submitted(catalog, demo).fresh
+    catalog.close()
+
+
+def test_who_has_patience_waits_for_the_server_in_opening_and_in_steps(
+    server: PostgresServer | MariaServer, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: queue.Queue[int] = queue.Queue()
+    wait = session._wait
+
+    def noted(tries: int) -> None:
+        waits.put(tries)
+        wait(tries)
+
+    monkeypatch.setattr(session, "_wait", noted)
+    server.kill()
+    opening = threads.submit(SqlCatalog, server.url, patience=PATIENCE)
+    assert [waits.get(timeout=PATIENCE) for _ in range(2)] == [1, 2]
+    server.start()
+    catalog = opening.result()
+    demo = a_dataset(catalog)
+    while not waits.empty():
+        waits.get()
+    server.kill()
+    step = threads.submit(submitted, catalog, demo)
+    assert [waits.get(timeout=PATIENCE) for _ in range(3)] == [1, 2, 3]
+    server.start()
+    assert step.result().fresh
+    catalog.close()
 
 
 # -- settings

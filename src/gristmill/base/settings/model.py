@@ -25,7 +25,13 @@ class Engine(Section):
         description="URL of the broker, or a word: `redis` (the section redis), `database` (where the catalog is). Empty:"
         " `redis` where that section is given, else a file in the home.",
     )
-    lease_seconds: float = Field(30.0, ge=1, le=3600, description="How long a claim holds; it is renewed at a third.")
+    lease_seconds: float = Field(
+        10.0,
+        ge=1,
+        le=3600,
+        description="How long a claim holds; it is renewed at a third. What a worker that was killed held runs again within"
+        " this and a third.",
+    )
     lane_limit: int | None = Field(
         None,
         ge=1,
@@ -95,6 +101,9 @@ class Stores(Section):
         "",
         description="URL of the catalog, or a word: `postgres` (the section postgres), `mysql` or `mariadb` (the section"
         " mysql). Empty, or `sqlite`: a file in the home.",
+    )
+    catalog_patience: float = Field(
+        60.0, ge=0, description="Seconds for which a running task waits for a catalog's server that is gone."
     )
     docstore: str = Field("sqlite", description="The doc store.")
     storage: str = Field("files", description="The storage of blobs.")

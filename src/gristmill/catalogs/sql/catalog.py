@@ -56,14 +56,14 @@ class SqlCatalog(Catalog):
     """Safe for several threads, processes and hosts. Opening brings the tables to this release's revision.
 
     On a server, moments are the server's own: hosts whose clocks differ agree on them. A ``clock`` that is given takes
-    its place.
+    its place. A step that meets no server is repeated for ``patience`` seconds (a few, if not given).
     """
 
-    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock | None = None, patience: float | None = None) -> None:
         self._dialect = dialect_for(url)
         self._clock = clock
         self._host_clock = SystemClock()
-        self._session = Session(self._dialect)
+        self._session = Session(self._dialect, patience)
 
     def close(self) -> None:
         self._session.close()

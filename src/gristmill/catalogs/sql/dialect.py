@@ -33,7 +33,7 @@ _OPENING = 7_236_741_885  # PostgreSQL's lock of whoever makes or migrates the t
 class Dialect(ABC):
     """One kind of database."""
 
-    patience = 0.0  # seconds for which a step that met no server is repeated
+    patience = 0.0  # seconds for which a step that met no server is repeated, where nobody says otherwise
 
     @property
     @abstractmethod

@@ -27,19 +27,27 @@ _LONGEST = 0.5
 
 
 class Session:
-    """The connections of one catalog. A step may run more than once, but only one run of it counts."""
+    """The connections of one catalog. A step may run more than once, but only one run of it counts.
 
-    def __init__(self, dialect: Dialect) -> None:
+    ``patience``: seconds for which a step that met no server is repeated. Opening is repeated only where it is given: who
+    sits before a terminal wants to hear at once that there is no server.
+    """
+
+    def __init__(self, dialect: Dialect, patience: float | None = None) -> None:
         self._dialect = dialect
+        self._patience = dialect.patience if patience is None else patience
         self._clock = SystemClock()
         self._writer = dialect.engine(writes=True)
         self._reader = dialect.engine(writes=False)
         try:
-            with self._named_errors(), self._denials():
-                migrate(dialect, self._writer, self._reader)
+            self._repeated(self._opened, patience or 0.0)
         except BaseException:
             self.close()
             raise
+
+    def _opened(self) -> None:
+        with self._denials():
+            migrate(self._dialect, self._writer, self._reader)
 
     def close(self) -> None:
         self._writer.dispose()
@@ -47,7 +55,7 @@ class Session:
 
     def write(self, step: Step[T]) -> T:
         """Run the step in one transaction."""
-        return self._repeated(lambda: self._written(step))
+        return self._repeated(lambda: self._written(step), self._patience)
 
     def read(self, step: Step[T]) -> T:
         """Run queries, each on what is committed."""
@@ -56,7 +64,7 @@ class Session:
             with self._reader.connect() as connection:
                 return step(connection)
 
-        return self._repeated(work)
+        return self._repeated(work, self._patience)
 
     def _written(self, step: Step[T]) -> T:
         with self._writer.connect() as connection:  # left by an error, it rolls back
@@ -70,7 +78,7 @@ class Session:
                 raise StoreUnavailable(f"the catalog's answer to a commit was lost: {said(exc)}") from exc
             return made
 
-    def _repeated(self, work: Callable[[], T]) -> T:
+    def _repeated(self, work: Callable[[], T], patience: float) -> T:
         begun, tries = self._clock.monotonic(), 0
         with self._named_errors():
             while True:
@@ -81,8 +89,7 @@ class Session:
                     trouble = self._dialect.trouble(exc)
                     waited = self._clock.monotonic() - begun
                     if not (
-                        (trouble is Trouble.AGAIN and tries < TRIES)
-                        or (trouble is Trouble.LOST and waited < self._dialect.patience)
+                        (trouble is Trouble.AGAIN and tries < TRIES) or (trouble is Trouble.LOST and waited < patience)
                     ):
                         raise
                     log.info("a step of the catalog is repeated", why=said(exc), tries=tries)

@@ -7,7 +7,7 @@ Rules, because hosts are upgraded one after the other:
   the oldest revision whose code still runs. A test brings a made-up migration of this kind in and runs this release on it.
 - Contract later: what no release back to the last contracting one uses may be renamed or removed. Such a migration names
   itself in ``compatible_with``, and older releases refuse the database.
-- The same revisions on every database. From 0004 on (nobody has an older server): where DDL ends a transaction (MariaDB, MySQL) a migration may be interrupted anywhere:
-  each of its steps must find what it has already done (``if_not_exists``).
+- The same revisions on every database. Where DDL ends a transaction (MariaDB, MySQL) a migration may be interrupted anywhere:
+  from 0004 on (before it no server had a catalog) each step must find what it has already done (``if_not_exists``).
 - ``fresh.create`` makes what all migrations come to. A test compares the two.
 """
