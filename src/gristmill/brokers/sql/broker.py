@@ -17,7 +17,7 @@ from gristmill.base.clock import Clock, SystemClock
 from gristmill.brokers.sql import steps, tables
 from gristmill.brokers.sql.commit import GroupCommit
 from gristmill.brokers.sql.dialect import dialect_for
-from gristmill.brokers.sql.lanes import Claimant, any_due, claim, next_due, queue_up, take_seats
+from gristmill.brokers.sql.lanes import Claimant, claim, first_due, queue_up, take_seats
 from gristmill.brokers.sql.link import Link, time_of
 from gristmill.brokers.sql.listen import Listener
 from gristmill.brokers.sql.notices import NoticeBoard
@@ -252,15 +252,19 @@ class SqlBroker(Broker):
     def _claim_or_due(
         self, c: sa.Connection, queues: Sequence[str], claimant: Claimant, limit: int
     ) -> tuple[list[Lease], float | None]:
-        leases: list[Lease] = []
-        if self._dialect.server and any_due(c, self._time(c), queues):
+        """What can be claimed; or nothing, and for how many seconds there will be nothing."""
+        if self._dialect.server:  # nobody is held off where there is nothing
+            first = first_due(c, queues)
+            if first is None or first > (now := self._time(c)):
+                return [], None if first is None else first - now
             queue_up(c, queues)
-            leases = claim(c, self._time(c, fresh=True), queues, claimant=claimant, limit=limit)
-        elif not self._dialect.server:
-            leases = claim(c, self._time(c), queues, claimant=claimant, limit=limit)
+        now = self._time(c, fresh=True)
+        leases = claim(c, now, queues, claimant=claimant, limit=limit)
         if leases:
             return leases, None
-        return leases, next_due(c, self._time(c), queues, capped=claimant.per_lane is not None)
+        # Lanes that are full give nothing, whatever the time.
+        first = first_due(c, queues, after=None if claimant.per_lane is None else now)
+        return [], None if first is None else max(0.0, first - now)
 
     def _last_steps(self, c: sa.Connection) -> None:
         """At the end of every transaction."""

@@ -56,11 +56,6 @@ _last_turn = sa.select(sa.func.coalesce(sa.func.max(lane.c.turn), 0))
 _queues = turnstile.c.queue.in_(sa.bindparam("b_queues", expanding=True))
 _turnstiles = sa.select(turnstile.c.queue).where(_queues).order_by(turnstile.c.queue)
 _in_turn_only = _turnstiles.with_for_update()
-_any_due = (
-    sa.select(lane.c.queue)
-    .where(lane.c.queue.in_(sa.bindparam("b_queues", expanding=True)), lane.c.due <= sa.bindparam("b_now"))
-    .limit(1)
-)
 _SET_TURN = Change(lane, ["queue", "priority", "lane"], ["turn"])
 _CLAIM_ROW = Change(
     task,
@@ -121,11 +116,6 @@ def queue_up(c: sa.Connection, queues: Sequence[str]) -> None:
     c.execute(_in_turn_only, {"b_queues": list(queues)}).all()
 
 
-def any_due(c: sa.Connection, now: float, queues: Sequence[str]) -> bool:
-    """Whether a claim may find something."""
-    return c.execute(_any_due, {"b_queues": list(queues), "b_now": now}).first() is not None
-
-
 def _have_turnstiles(c: sa.Connection, queues: Sequence[str]) -> None:
     known = set(c.execute(_turnstiles, {"b_queues": queues}).scalars())
     missing = [{"queue": queue} for queue in queues if queue not in known]
@@ -151,14 +141,11 @@ def claim(c: sa.Connection, now: float, queues: Sequence[str], *, claimant: Clai
     return leases
 
 
-def next_due(c: sa.Connection, now: float, queues: Sequence[str], *, capped: bool = False) -> float | None:
-    """Seconds until the next task of these queues is due, after a claim that found nothing.
-
-    ``capped``: lanes with something due are full; no time makes them give more.
-    """
+def first_due(c: sa.Connection, queues: Sequence[str], *, after: float | None = None) -> float | None:
+    """When the next task of these queues is due, or was. ``after``: of the lanes that have none due by that time."""
     query = sa.select(sa.func.min(lane.c.due)).where(lane.c.queue.in_(queues))
-    first = c.execute(query.where(lane.c.due > now) if capped else query).scalar()
-    return None if first is None else max(0.0, float(first) - now)
+    first = c.execute(query if after is None else query.where(lane.c.due > after)).scalar()
+    return None if first is None else float(first)
 
 
 class _Cap:

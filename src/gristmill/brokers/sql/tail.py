@@ -14,6 +14,8 @@ HOLES = 500  # numbers that are waited for at most
 PATIENCE = 30.0  # seconds; the transaction of a number that does not come by then has failed
 LOOKED_AT = 100  # numbers before the newest one that may still come when somebody begins to read
 
+VAIN = 20  # looks without anything new after which it is made sure that there is still what was seen
+
 _newest = sa.select(sa.func.coalesce(sa.func.max(notice.c.n), 0))
 _late = notice.c.n.in_(sa.bindparam("b_holes", expanding=True))
 _after = notice.c.n > sa.bindparam("b_last")
@@ -34,6 +36,7 @@ class Tail:
         self._gaps = gaps
         self.last = -1
         self.holes: dict[int, float] = {}  # and since when they are waited for
+        self._vain = 0
 
     def begin(self, c: sa.Connection) -> None:
         """From here on: what is there now is not new."""
@@ -44,19 +47,27 @@ class Tail:
             self.holes = dict.fromkeys((n for n in range(first + 1, self.last) if n not in there), time.monotonic())
 
     def new(self, c: sa.Connection) -> Sequence[Any]:
-        """What was appended since; nothing the first time."""
+        """What was appended since; nothing the first time. All that is there, if an older backup was put in its place."""
         if self.last < 0:
             self.begin(c)
             return []
-        if self.holes:
-            rows = c.execute(self._also, {"b_last": self.last, "b_holes": list(self.holes)}).all()
-        else:
-            rows = c.execute(self._next, {"b_last": self.last}).all()
+        rows = self._unseen(c)
+        self._vain = 0 if rows else self._vain + 1
+        if self._vain >= VAIN:
+            self._vain = 0
+            if 0 < int(c.execute(_newest).scalar_one()) < self.last:  # numbers begin again below what was seen
+                self.last, self.holes = 0, {}
+                rows = self._unseen(c)
         if self._gaps:
             self._note([int(row.n) for row in rows])
         elif rows:
             self.last = rows[-1].n
         return rows
+
+    def _unseen(self, c: sa.Connection) -> Sequence[sa.Row[Any]]:
+        if self.holes:
+            return c.execute(self._also, {"b_last": self.last, "b_holes": list(self.holes)}).all()
+        return c.execute(self._next, {"b_last": self.last}).all()
 
     def _note(self, seen: Sequence[int]) -> None:
         now = time.monotonic()
