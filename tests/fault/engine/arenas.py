@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from fault.engine.plan import HOST, SERVER, Fault
+from gristmill.base.sqlite import driver
 from gristmill.testing.servers import MariaServer, PostgresServer, RedisServer
 
 PATIENCE = 60.0  # seconds to get hold of a busy database
@@ -57,7 +57,7 @@ class Arena(ABC):
 class SqliteArena(Arena):
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="gristmill-fault-"))
-        self._holding: sqlite3.Connection | None = None
+        self._holding: Any = None
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -94,9 +94,9 @@ class SqliteArena(Arena):
                 connection.execute(sql)
             connection.execute("COMMIT")
 
-    def _connect(self) -> sqlite3.Connection:
-        """For use by one thread at a time."""
-        return sqlite3.connect(
+    def _connect(self) -> Any:
+        """For use by one thread at a time. By the same library as the broker's: two would undo each other's locks."""
+        return driver().connect(
             self._folder / "broker.db", timeout=PATIENCE, isolation_level=None, check_same_thread=False
         )
 

@@ -24,6 +24,7 @@ class Story:
     begun: list[Began] = field(default_factory=list)
     left: dict[str, Left] = field(default_factory=dict)
     calls: dict[str, list[Told]] = field(default_factory=lambda: defaultdict(list))  # by task id
+    pace: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))  # by worker
     up: set[str] = field(default_factory=set)
 
     def add(self, entries: list[Entry]) -> None:
@@ -34,10 +35,18 @@ class Story:
                 case Left():
                     self.left[entry.nonce] = entry
                 case Called():
+                    if entry.call != "claim":  # that one waits for tasks
+                        self.pace[entry.worker].append((entry.before, entry.after))
                     for item in entry.items:
                         self.calls[item.id].append(Told(entry.worker, entry.before, entry.after, entry.call, item))
                 case Up():
                     self.up.add(entry.worker)
+
+    def slowest(self, worker: str, start: float, end: float) -> float:
+        """The longest that the broker let this worker wait for an answer in that time."""
+        return max(
+            (after - before for before, after in self.pace[worker] if before < end and after > start), default=0.0
+        )
 
     def running(self, worker: str | None = None) -> list[Began]:
         """Bodies of whose end nobody has told (they may have been killed)."""
