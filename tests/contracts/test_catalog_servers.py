@@ -68,7 +68,9 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 WAITING = {
     "postgres": "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
-    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    # innodb_trx would be a copy that is not renewed while it is being looked at
+    "mariadb": "SELECT variable_value FROM information_schema.global_status"
+    " WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'",
 }
 
 
