@@ -165,7 +165,7 @@ class _Cap:
     def left(self, one: Any) -> int:
         if self.closed and tuple(one[:3]) in self.closed:
             return 0
-        return ALL if self._most is None else self._most - self._busy.get((one.queue, one.lane), 0)
+        return ALL if self._most is None else max(0, self._most - self._busy.get((one.queue, one.lane), 0))
 
     def took(self, one: Any, number: int) -> None:
         self._busy[one.queue, one.lane] = self._busy.get((one.queue, one.lane), 0) + number

@@ -84,7 +84,12 @@ class NoticeBoard:
                     log.warning("notices could not be read", error=str(exc))
 
     async def _pass_on(self) -> None:
-        for row in await self._read(self._tail.new):
+        before = self._tail.set_back
+        rows = await self._read(self._tail.new)
+        if self._tail.set_back > before:  # an older backup is in the place of what they know
+            for watcher in self._watchers:
+                watcher.since = 0
+        for row in rows:
             if not row.body:
                 continue  # it only says that there is work
             told = _decode(row.body)

@@ -13,7 +13,6 @@ from gristmill.brokers.sql.tables import notice
 HOLES = 500  # numbers that are waited for at most
 PATIENCE = 30.0  # seconds; the transaction of a number that does not come by then has failed
 LOOKED_AT = 100  # numbers before the newest one that may still come when somebody begins to read
-
 VAIN = 20  # looks without anything new after which it is made sure that there is still what was seen
 
 _newest = sa.select(sa.func.coalesce(sa.func.max(notice.c.n), 0))
@@ -36,6 +35,7 @@ class Tail:
         self._gaps = gaps
         self.last = -1
         self.holes: dict[int, float] = {}  # and since when they are waited for
+        self.set_back = 0  # how often the numbers began again below what was seen
         self._vain = 0
 
     def begin(self, c: sa.Connection) -> None:
@@ -55,8 +55,9 @@ class Tail:
         self._vain = 0 if rows else self._vain + 1
         if self._vain >= VAIN:
             self._vain = 0
-            if 0 < int(c.execute(_newest).scalar_one()) < self.last:  # numbers begin again below what was seen
+            if 0 < int(c.execute(_newest).scalar_one()) < self.last:
                 self.last, self.holes = 0, {}
+                self.set_back += 1
                 rows = self._unseen(c)
         if self._gaps:
             self._note([int(row.n) for row in rows])

@@ -64,6 +64,12 @@ class CapContract:
         assert len(await capped(broker)) == 2
         assert len(await broker.reserve(["default"], worker="w", limit=9, lease=LEASE, wait=0)) == 3
 
+    async def test_a_lane_with_more_than_its_cap_gives_none(self, broker: Broker) -> None:
+        await publish(broker, 9, lane="a")
+        assert len(await broker.reserve(["default"], worker="w", limit=5, lease=LEASE, wait=0)) == 5
+        await publish(broker, 1, lane="b")
+        assert [lease.message.lane for lease in await capped(broker)] == ["b"]
+
     async def test_a_lane_keeps_its_order_behind_the_cap(self, broker: Broker) -> None:
         messages = await publish(broker, 6, lane="a")
         got: list[str] = []
