@@ -21,6 +21,7 @@ from gristmill.brokers.redis import records
 from gristmill.brokers.redis.bells import Bells
 from gristmill.brokers.redis.connection import Lost
 from gristmill.brokers.redis.ear import Ear
+from gristmill.brokers.redis.greeting import greet
 from gristmill.brokers.redis.link import Link
 from gristmill.brokers.redis.url import target
 from gristmill.engine import bucket, pause
@@ -87,6 +88,7 @@ class RedisBroker(Broker):
             stack.callback(self._hurry)
             try:
                 await self._link.connected()
+                await greet(self._link)
             except GristmillError as exc:  # as it is, not in a group
                 failure = exc
             else:
