@@ -64,7 +64,7 @@ class Call:
             expected = [self._known[one].state if one in self._known else None for one in self.args[0]]
             oracle.expect(answer == expected, "another state before the cancel", answer, expected)
         elif self.name == "book":
-            oracle.booked.append((oracle.clock.now(), answer))
+            oracle.books(self.args[0], self.fields, answer)
         oracle.final()
 
     def _taken(self, records: Sequence[TaskRecord]) -> None:

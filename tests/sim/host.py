@@ -69,6 +69,8 @@ class Host:
                     rng=Random(f"{plan.seed} {name} retries"),
                 )
                 self._worker.take(self.world, self._line, kills)
+                for _ in range(60 * plan.hurried):
+                    self._worker._slots.ran(0.0)
                 self._ready.set()
                 with self._scope:
                     await self._worker.run()

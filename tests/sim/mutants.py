@@ -300,6 +300,14 @@ class ReapsNothing(Line):
         return []
 
 
+class TakesNoToken(Line):
+    """Tasks with a rate begin at once."""
+
+    async def book(self, name: str, **fields: Any) -> float:
+        await anyio.lowlevel.checkpoint()
+        return 0.0
+
+
 BROKERS: list[type[MemoryBroker]] = [
     ChecksNoToken,
     ReclaimsWithoutToken,
@@ -328,4 +336,5 @@ LINES: list[type[Line]] = [
     WritesOnce,
     HandsNothingBack,
     ReapsNothing,
+    TakesNoToken,
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,9 @@ class Oracle:
         self.runs: list[Run] = []
         self.active: list[Run] = []
         self.known: defaultdict[str, Known] = defaultdict(Known)
-        self.booked: list[tuple[float, float]] = []  # tokens of the rate: when by the broker's clock, and the wait
+        self.booked: defaultdict[tuple[str, float, float], list[float]] = defaultdict(
+            list
+        )  # when by the broker's clock
         self.counts: Counter[str] = Counter()
         self._names: dict[str, str] = {}
         self.waiting: list[Claim] = []
@@ -84,7 +86,7 @@ class Oracle:
         """The broker, from now on: one that knows nothing yet."""
         self.broker = broker
         self.known.clear()
-        self.booked = []
+        self.booked.clear()
         self._behind.clear()
 
     def say(self, *words: object) -> None:
@@ -136,6 +138,7 @@ class Oracle:
         self.runs.append(run)
         self.active.append(run)
         self.counts["runs"] += 1
+        self.counts[f"begun {message.task}"] += 1
         self.say(worker, "begins", message.id, attempt)
         return run
 
@@ -265,10 +268,19 @@ class Oracle:
 
     # The rate
 
-    def rated(self, rate: float, burst: float, most: float) -> None:
-        """However one looks at it, no more tokens are used than there are."""
-        times = sorted(at + wait for at, wait in self.booked if wait <= most)
-        for first, since in enumerate(times):
-            for last in range(first, len(times)):
-                allowed = burst + rate * (times[last] - since) + BLINK
-                self.expect(last - first + 1 <= allowed, "a rate was exceeded", times[first : last + 1])
+    def books(self, name: str, fields: Mapping[str, Any], wait: float) -> None:
+        most = fields.get("most")
+        if most is None or wait <= most:
+            self.booked[name, fields["rate"], fields["burst"]].append(self.clock.now() + wait)
+            self.counts[f"booked {name}"] += 1
+
+    def rated(self) -> None:
+        """However one looks at it, no more tokens are used than there are; and nothing that is paced goes without one."""
+        for (name, rate, burst), when in self.booked.items():
+            times = sorted(when)
+            for first, since in enumerate(times):
+                for last in range(first, len(times)):
+                    allowed = burst + rate * (times[last] - since) + BLINK
+                    self.expect(last - first + 1 <= allowed, "a rate was exceeded", name, times[first : last + 1])
+        begun, booked = self.counts["begun paced"], self.counts["booked task:paced"]
+        self.expect(begun <= booked, "begun without a token", begun, booked)

@@ -59,7 +59,7 @@ class Job:
     number: int
     at: float
     attempts: tuple[Attempt, ...]
-    kind: Literal["async", "sync"] = "async"
+    kind: Literal["async", "sync", "paced"] = "async"
     lane: str = "a"
     priority: int = 0
     delay: float = 0.0
@@ -93,6 +93,7 @@ class Plan:
     slots: int = 2
     per_lane: int | None = None
     inline: bool = False
+    hurried: bool = False  # workers that have seen short tasks only take some ahead
     late: float = LATE
     bookings: tuple[float, ...] = ()  # when somebody books a token of the one rate
 
@@ -125,6 +126,7 @@ def plan(seed: int) -> Plan:
         slots=rng.choice([1, 1, 2, 3]),
         per_lane=rng.choice([None, None, 1, 2]),
         inline=inline,
+        hurried=rng.random() < 0.3,
         late=rng.choice([0.0, 0.02, LATE]),
         bookings=tuple(rng.uniform(0, 5) for _ in range(rng.choice([0, 0, 0, 12]))),
     )
@@ -140,7 +142,7 @@ def _job(rng: Random, number: int, inline: bool) -> Job:
         number,
         at,
         attempts,
-        kind="async" if inline else rng.choice(["async", "sync", "sync"]),
+        kind=rng.choice(["async", "paced"] if inline else ["async", "sync", "sync", "paced"]),
         lane=rng.choice("aaabc"),
         priority=rng.choice([0, 0, 0, 1]),
         delay=rng.choice([0.0, 0.0, 0.0, rng.uniform(0.5, 8)]),

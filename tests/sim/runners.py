@@ -16,7 +16,7 @@ from gristmill.base.errors import DocumentError, ModelUnavailable, RunnerCrashed
 from gristmill.engine.context import TaskContext
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome
-from gristmill.engine.task import App, Policy
+from gristmill.engine.task import App, Policy, TaskOptions
 from gristmill.engine.worker import Executor, Worker
 from sim.line import Line
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.world import World
 
 KILL = 0.2  # seconds until a body that was stopped is over
-MOST = 20
+RATE, BURST = 2.0, 3.0  # of tasks that are paced, and of those who book a token themselves
 
 
 def make_app(world: World, line: Line) -> App:
@@ -36,8 +36,9 @@ def make_app(world: World, line: Line) -> App:
             ctx.report(0.5, "half")
         return await perform(world, line, ctx.message, ctx.attempt)
 
-    for kind in ("async", "sync"):
-        app.task(name=kind, bind=True, retry_backoff=0.5, retry_backoff_max=4.0, max_retries=MOST)(body)
+    for kind, rate in (("async", None), ("sync", None), ("paced", RATE)):
+        options: TaskOptions = {"retry_backoff": 0.5, "retry_backoff_max": 4.0, "rate": rate, "burst": BURST}
+        app.task(name=kind, bind=True, **options)(body)
 
     @app.task(name="tick")
     async def tick() -> None:

@@ -24,10 +24,10 @@ from sim.host import Host, HostClock
 from sim.line import Hub, Line
 from sim.oracle import Oracle
 from sim.plan import Fault, Job, Plan
-from sim.runners import SimWorker
+from sim.runners import BURST, RATE, SimWorker
 
 PATIENCE = 150.0  # seconds for everything to end after the last fault
-RATE, BURST, MOST_WAIT = 2.0, 3.0, 4.0
+MOST_WAIT = 4.0
 
 
 class Time(trio.abc.Clock):
@@ -135,7 +135,7 @@ class World:
         running = [one.id for one in self.oracle.records().values() if one.state is TaskState.RUNNING]
         self.oracle.expect(not running or not self.plan.calm, "left running by workers that have ended", running)
         self.oracle.idle()
-        self.oracle.rated(RATE, BURST, MOST_WAIT)
+        self.oracle.rated()
         if self.plan.calm:
             for job in self.plan.jobs:
                 self._as_written(job)
