@@ -50,6 +50,8 @@ def _told(rounds: list[Any], kills: list[Any], mutations: list[Any]) -> dict[str
         "seeds": sorted({one["seed"] for one in rounds}),
         "rounds": len(rounds),
         "tasks": sum(one["tasks"] for one in rounds),
+        "bodies begun": sum(one["bodies"] for one in rounds),
+        "leases lost to a slow machine": sum(one["excused"] for one in rounds),
         "faults": dict(sorted(Counter(fault for one in rounds for fault in one["faults"]).items())),
         "lost": wrong["LOST"],
         "doubled": wrong["DOUBLED"] + wrong["TWO"],

@@ -70,9 +70,9 @@ async def main(start: Start) -> None:
             limits=RunnerLimits(idle=3600.0),
             name=worker(),
         )
-        await group.start(hands.run)
-        pen.write(Up(worker(), 0))
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            await group.start(hands.run)
+            pen.write(Up(worker()))
             async for _ in signals:
                 hands.drain(grace=0.3)
                 await hands.ended.wait()

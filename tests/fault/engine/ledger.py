@@ -64,7 +64,6 @@ class Up(msgspec.Struct, frozen=True, tag=True):
     """A worker takes tasks."""
 
     worker: str
-    pid: int
 
 
 Entry = Began | Left | Called | Up

@@ -80,7 +80,7 @@ async def _stop(theatre: Theatre, strike: Strike, *, whole: bool) -> bool:
 async def drain(theatre: Theatre, strike: Strike) -> bool:
     actor = theatre.pick(strike.place)
     actor.hits.append(strike.fault)
-    if actor.stopped or actor.doomed:
+    if actor.stopped or actor.doomed or actor.name not in theatre.story.up:
         return False
     theatre.seen.gone.add(actor.name)
     actor.drain()

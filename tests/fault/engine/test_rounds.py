@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
@@ -20,15 +21,18 @@ from gristmill.testing.servers import ServerMissing
 _environ = os.environ  # noqa: TID251  what `make fault` is asked for
 CHOSEN = int(_environ.get("FAULT_SEED", SEED))
 ROUNDS = int(_environ.get("FAULT_ROUNDS", "200"))
-BROKERS = _environ.get("FAULT_BROKERS", ",".join(ARENAS)).split(",")
+USUAL = "sqlite sqlite valkey-9 valkey-9 valkey-8 redis-8.2 redis-7.0 postgres mariadb"  # twice: twice as many rounds
+BROKERS = Counter(_environ.get("FAULT_BROKERS", USUAL).replace(",", " ").split())
 PATIENCE = 300.0  # seconds for a round, with all that is to be started for it; a safety
 
 
 def rounds() -> list[Round]:
     """As many as are asked for, the brokers' shares one after the other."""
-    shares = [ROUNDS // len(BROKERS) + (place < ROUNDS % len(BROKERS)) for place in range(len(BROKERS))]
-    pairs = zip(BROKERS, shares, strict=True)
-    return [make(name, number, seed=CHOSEN, faults=FAULTS[name]) for name, share in pairs for number in range(share)]
+    whole = BROKERS.total()
+    shares = {name: ROUNDS * weight // whole for name, weight in BROKERS.items()}
+    shares[next(iter(BROKERS))] += ROUNDS - sum(shares.values())
+    pairs = [(name, number) for name, share in shares.items() for number in range(share)]
+    return [make(name, number, seed=CHOSEN, faults=FAULTS[name]) for name, number in pairs]
 
 
 class Stage:
@@ -85,6 +89,7 @@ def played(stage: Stage, one: Round, record: Record) -> None:
     found = stage.play(one)
     seen = stage.theatre.seen
     told = {"broker": one.broker, "number": one.number, "seed": one.seed, "faults": seen.struck, "wrong": found}
+    told |= {"excused": seen.excused, "bodies": len(stage.theatre.story.begun)}
     record("fault round", told | {"tasks": len(one.pieces), "seconds": round(time.monotonic() - began, 2)})
     if found:
         where = f"tests/fault/engine/test_rounds.py::test_every_round[{one}]"

@@ -17,7 +17,7 @@ from fault.engine import cast
 from fault.engine.arenas import Arena
 from fault.engine.cast import Actor
 from fault.engine.host import QUEUE, Start, offset, set_offset
-from fault.engine.ledger import Pen, Reader
+from fault.engine.ledger import Reader
 from fault.engine.mutations import Mutation
 from fault.engine.oracle import Seen, wrong
 from fault.engine.plan import LEASE, Piece, Round, Strike
@@ -66,7 +66,7 @@ class Theatre:
         self.spoilt = False  # something went wrong: no round after it can be trusted
         self._mutation = mutation
         room.mkdir(parents=True)
-        Pen(room)
+        (room / "ledger").touch()
         self._clock = room / "clock"
         set_offset(self._clock, 0.0)
         self.clock = Clock(self._clock)
@@ -196,27 +196,27 @@ class Theatre:
 
     async def _all_ended(self, one: Round) -> None:
         """Look until every task has ended, and remember how. Once the broker has forgotten, reconcile at every look."""
-        while True:
-            known = await self._records(one)
+        open_ones = {piece.n for piece in one.pieces}
+        while open_ones - self.seen.dropped:
+            known = await self._records(one, open_ones)
             for n, record in known.items():
                 if record.state.final:
                     self._ends[n] = self.seen.ended[record.id] = record
-            open_ones = {piece.n for piece in one.pieces} - self._ends.keys()
+            open_ones -= self._ends.keys()
             if self.seen.forgot:
                 self.seen.dropped = (open_ones & self._asked) - known.keys()
-                await self._reconcile(one, known)
-            if not open_ones - self.seen.dropped:
-                return
-            await anyio.sleep(0.1)
+                await self._reconcile([piece for piece in one.pieces if piece.n in open_ones], known)
+            await anyio.sleep(0.15)
 
-    async def _reconcile(self, one: Round, known: dict[str, TaskRecord]) -> None:
+    async def _reconcile(self, pieces: Sequence[Piece], known: dict[str, TaskRecord]) -> None:
         """As the pipeline does, publish again what the broker does not know: same keys, new ids; and cancel again."""
-        lost = [piece for piece in one.pieces if piece.n not in known and piece.n not in self._asked]
         fresh = [
             msgspec.structs.replace(piece.message, id=new_id() if piece.message.key else piece.message.id)
-            for piece in lost
+            for piece in pieces
+            if piece.n not in known and piece.n not in self._asked
         ]
-        await self.patiently(lambda: self.broker.publish(fresh))
+        if fresh:
+            await self.patiently(lambda: self.broker.publish(fresh))
         unheard = [known[n] for n in self._asked & known.keys()]
         await self._ask([one.id for one in unheard if not one.state.final and not one.cancel_requested])
 
@@ -333,6 +333,7 @@ class Theatre:
             actor.kill()
         for actor in everyone:
             await to_thread.run_sync(actor.process.wait)
+        self._reader.close()
 
 
 @asynccontextmanager
