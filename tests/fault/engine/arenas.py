@@ -153,7 +153,7 @@ def _redis(kind: str) -> Arena:
 
 ARENAS: dict[str, Callable[[], Arena]] = {
     "sqlite": SqliteArena,
-    **{kind: partial(_redis, kind) for kind in ("valkey-9", "valkey-8", "redis-8.2", "redis-7.0")},
+    **{kind: partial(_redis, kind) for kind in ("valkey-9", "valkey-8", "redis-8", "redis-7")},
     "postgres": lambda: ServerArena(PostgresServer()),
     "mariadb": lambda: ServerArena(MariaServer()),
 }

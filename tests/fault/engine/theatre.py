@@ -34,7 +34,7 @@ from gristmill.testing.proxy import Proxy
 T = TypeVar("T")
 LOOK = 0.02  # seconds between looks at the ledger
 BATCH = 0.7  # seconds after which the next tasks are published, at the latest
-PATIENCE = 60.0  # seconds for a round to end: a safety; who is not done by then never will be
+PATIENCE = 150.0  # seconds for a round to end: a safety; who is not done by then never will be
 
 
 class Unfinished(Exception):
