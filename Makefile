@@ -69,6 +69,10 @@ bench: setup
 	$(BIN)/python bench/limits.py --output bench/results/limits.json
 	$(BIN)/python bench/retrieval.py $(CORPORA)/retrieval --output bench/results/retrieval.json
 
+# Gristmill beside other task queues, on one Redis: an hour. Its page of the docs is written anew.
+bench-peers: setup
+	PYTHON=$(abspath $(BIN))/python bench/peers/run.sh
+
 # Seeded rounds of faults: FAULT_SEED, FAULT_ROUNDS (200 of the engine's) and FAULT_BROKERS choose, a failed one tells how
 # it is repeated. Most of a round is waiting for leases, so there are more of them at a time than cores.
 FAULT_OUTPUT ?= bench/results/fault.json

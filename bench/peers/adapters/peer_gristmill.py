@@ -1,4 +1,4 @@
-"""Gristmill on SQLite: bodies in runners, or (option `inline`) in the worker's own process.
+"""Gristmill on SQLite, or (option `redis`) on Redis: bodies in runners, or (option `inline`) in the worker's own process.
 
 `python peer_gristmill.py` is its worker.
 """
@@ -7,15 +7,17 @@ import signal
 import sys
 
 import anyio
-from bodies import LIMITED, OPT, SQLITE, bodies, use_uvloop
+from bodies import LIMITED, OPT, REDIS, SQLITE, bodies, use_uvloop
 
 from gristmill.brokers import open_broker
 from gristmill.engine.client import Client
+from gristmill.engine.state import TaskState
 from gristmill.engine.task import App
 from gristmill.engine.worker import Worker
 
 ASYNC = True
-URL = f"sqlite:///{SQLITE}"
+URL = REDIS if OPT.get("redis") else f"sqlite:///{SQLITE}"
+LEASE = {"lease": OPT["lease"]} if "lease" in OPT else {}
 BATCH = 1000  # messages of one call
 app = App("bench")
 lim = OPT.get("limit")
@@ -59,11 +61,17 @@ async def wait(h, timeout=30):
     return await h.result(timeout=timeout)
 
 
+async def dead():
+    """What became of the tasks that never succeeded: how many attempts, and why they ended."""
+    found = await broker.tasks(states=[TaskState.DEAD, TaskState.FAILED])
+    return [(one.attempt, one.state, f"{one.error.type}: {one.error.message}" if one.error else "") for one in found]
+
+
 async def main():
     inline = bool(OPT.get("inline"))
     async with open_broker(URL) as opened, anyio.create_task_group() as group:
         worker = Worker(opened, app if inline else "peer_gristmill:app", inline=inline, slots=OPT.get("slots"),
-                        async_slots=OPT.get("conc", 100), lease=OPT.get("lease", 30.0))
+                        async_slots=OPT.get("conc", 100), **LEASE)
 
         async def hear():
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
