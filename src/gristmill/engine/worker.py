@@ -107,6 +107,7 @@ class Worker:
         self._freed = anyio.Event()
         self._cancelled: dict[str, bool] = {}  # asked for before we knew the task
         self._reasons: dict[str, str] = {}  # why those are to end that were told so
+        self._listening = anyio.Event()
         self._drained = anyio.Event()
         self._grace = 30.0
         self._consuming = anyio.CancelScope()
@@ -169,6 +170,7 @@ class Worker:
     async def _work(self) -> None:
         async with anyio.create_task_group() as jobs:
             with self._consuming:
+                await self._listening.wait()  # or a cancel right after our first claim is missed
                 await self._consume(jobs)
             await self._wind_up()
 
@@ -306,11 +308,21 @@ class Worker:
         while True:
             try:
                 async with self._broker.notices() as notices:
+                    self._listening.set()
+                    await self._catch_up()
                     async for notice in notices:
                         if notice.kind == "cancel":
                             self._hear_cancel(notice.id)
             except BrokerUnavailable:
+                self._listening.set()
                 await anyio.sleep(1.0)
+
+    async def _catch_up(self) -> None:
+        """Cancels that were asked for while we could not hear of them."""
+        if self._running:
+            for record in await self._broker.describe(list(self._running)):
+                if record is not None and record.cancel_requested:
+                    self._stop(record.id, "cancel")
 
     def _hear_cancel(self, task_id: str) -> None:
         running = self._running.get(task_id)
