@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import sqlalchemy as sa
@@ -22,8 +22,11 @@ from gristmill.catalogs.sql.dialect import dialect_for
 from gristmill.catalogs.sql.holds import hold_run
 from gristmill.ports.catalog import Dataset, GenState, NewDocument, Part, RunState
 from gristmill.testing.catalogs import a_dataset, brought_to, submitted
+from gristmill.testing.proxy import Direction, Proxy
 from gristmill.testing.servers import MariaServer, PostgresServer, free_port
 from servers.pool import ServerPool
+
+T = TypeVar("T")
 
 KINDS = ["postgres", "mariadb"]
 PATIENCE = 60.0  # seconds; only a failing test waits so long
@@ -388,6 +391,50 @@ def test_who_has_patience_waits_for_the_server_in_opening_and_in_steps(
     catalog.close()
 
 
+CUTS = 16  # offsets
+
+
+@pytest.mark.parametrize(("direction", "reset"), [("up", False), ("down", True)])
+def test_a_connection_cut_anywhere_in_a_step_costs_at_most_asking_again(
+    server: PostgresServer | MariaServer, direction: Direction, reset: bool
+) -> None:
+    """Whatever the drivers make of half an answer, it is an unavailable store or goes unnoticed, and nothing is done twice."""
+    with Proxy(server.port) as proxy:
+        catalog = SqlCatalog(server.url_for(database_of(server), port=proxy.port))
+        demo = a_dataset(catalog)
+        before = proxy.passed[direction]
+        insisted_on(catalog, demo, "/first")
+        length = proxy.passed[direction] - before
+        for n in range(CUTS):
+            proxy.cut(after=1 + n * length // CUTS, direction=direction, reset=reset)
+            insisted_on(catalog, demo, f"/{n}")
+        assert proxy.cuts >= CUTS // 2
+        assert catalog.check() == []
+        assert (
+            len(catalog.generations(demo.id)) == len(catalog.live(demo.id)) == len(catalog.operations("t")) == CUTS + 1
+        )
+        catalog.close()
+
+
+def database_of(server: PostgresServer | MariaServer) -> str:
+    return server.url.rpartition("/")[2]
+
+
+def insisted_on(catalog: SqlCatalog, demo: Dataset, source: str) -> None:
+    """A document from its submit to its commit, by somebody who asks again where the answer stays away."""
+    run = again(lambda: submitted(catalog, demo, source=source)).run.id
+    again(lambda: catalog.start(run))
+    assert again(lambda: catalog.finish_part(run, 0, chunks=2, tokens=2, pages=1)) == 0
+    assert again(lambda: catalog.commit(run, chunks=2))
+
+
+def again(step: Callable[[], T]) -> T:
+    try:
+        return step()
+    except StoreUnavailable:
+        return step()
+
+
 # -- settings
 
 
@@ -405,6 +452,23 @@ def test_what_the_server_refuses_is_a_setting_to_mend(server: PostgresServer | M
             SqlCatalog(url)
         assert "w%40terfall" not in str(caught.value)
         assert "w@terfall" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("", None), ("?sslmode=prefer", None), ("?sslmode=disable", False), ("?sslmode=require", True)],
+)
+def test_sslmode_is_what_postgresql_means_by_it(mode: str, expected: bool | None) -> None:
+    told = vars(dialect_for(f"postgresql://h/db{mode}"))["_arguments"].get("ssl_context")
+    assert (told is not None and told is not False) if expected else told is expected
+
+
+def test_certificates_that_cannot_be_read_are_a_setting_to_mend(
+    server: PostgresServer | MariaServer, kind: str
+) -> None:
+    options = "sslmode=verify-full&sslrootcert=/no/ca.pem" if kind == "postgres" else "ssl_ca=/no/ca.pem"
+    with pytest.raises(SettingsError, match=r"stores\.catalog: .*No such file"):
+        SqlCatalog(f"{server.url}?{options}")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "mysql", "mariadb"])

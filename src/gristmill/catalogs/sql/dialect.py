@@ -183,16 +183,21 @@ class PostgresDialect(ServerDialect):
 
     def _driver_arguments(self, options: dict[str, Any]) -> dict[str, Any]:
         """``sslmode`` and ``sslrootcert`` as PostgreSQL's own programs mean them."""
-        mode, authority = options.pop("sslmode", "disable"), options.pop("sslrootcert", None)
+        mode, authority = options.pop("sslmode", "prefer"), options.pop("sslrootcert", None)
         arguments: dict[str, Any] = {"timeout": _ANSWER, "application_name": "gristmill"}
         if mode in ("require", "verify-ca", "verify-full"):
-            context = ssl.create_default_context(cafile=authority)
+            try:
+                context = ssl.create_default_context(cafile=authority)
+            except OSError as exc:
+                raise SettingsError(f"stores.catalog: sslrootcert={authority}: {exc.strerror or exc}") from exc
             context.check_hostname = mode == "verify-full"
             if mode == "require" and not authority:
                 context.verify_mode = ssl.CERT_NONE
             arguments["ssl_context"] = context
-        elif mode != "disable":
-            raise SettingsError(f"stores.catalog: sslmode={mode}: disable, require, verify-ca or verify-full")
+        elif mode == "disable":
+            arguments["ssl_context"] = False
+        elif mode != "prefer":  # which is what the driver does by itself
+            raise SettingsError(f"stores.catalog: sslmode={mode}: disable, prefer, require, verify-ca or verify-full")
         return arguments
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from gristmill.catalogs.sql.trouble import Trouble, said
 T = TypeVar("T")
 Step = Callable[[sa.Connection], T]
 log = get_logger(__name__)
+
+_TROUBLES = (sa.exc.DBAPIError, OSError)
 
 TRIES = 12  # of a step that met another one
 _PAUSE = 0.01  # seconds before the first repetition; then twice as long each time, up to
@@ -85,8 +88,8 @@ class Session:
                 tries += 1
                 try:
                     return work()
-                except sa.exc.DBAPIError as exc:
-                    trouble = self._dialect.trouble(exc)
+                except _TROUBLES as exc:
+                    trouble = self._trouble(exc)
                     waited = self._clock.monotonic() - begun
                     if not (
                         (trouble is Trouble.AGAIN and tries < TRIES) or (trouble is Trouble.LOST and waited < patience)
@@ -99,8 +102,8 @@ class Session:
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.DBAPIError as exc:
-            if self._dialect.trouble(exc) is Trouble.REFUSED:
+        except _TROUBLES as exc:
+            if self._trouble(exc) is Trouble.REFUSED:
                 raise Conflict(f"the catalog refuses this step: {said(exc)}") from exc
             raise StoreUnavailable(f"the catalog {self._dialect.place} does not answer: {said(exc)}") from exc
         except sa.exc.TimeoutError as exc:
@@ -111,13 +114,22 @@ class Session:
         """What somebody has to mend before the catalog can be opened."""
         try:
             yield
-        except sa.exc.DBAPIError as exc:
-            if self._dialect.trouble(exc) is not Trouble.DENIED:
+        except _TROUBLES as exc:
+            if self._trouble(exc) is not Trouble.DENIED:
                 raise
+            if isinstance(exc, OSError):
+                raise SettingsError(f"stores.catalog: no TLS to the server of {self._dialect.place}: {exc}") from exc
             raise SettingsError(
                 f"stores.catalog: the server of {self._dialect.place} refuses: {said(exc)}; check user, password, the"
                 " database's name (it has to exist) and the user's rights in it"
             ) from exc
+
+    def _trouble(self, error: sa.exc.DBAPIError | OSError) -> Trouble:
+        """Drivers let some errors through as the system raised them: of connections, and of files of certificates."""
+        if isinstance(error, sa.exc.DBAPIError):
+            return self._dialect.trouble(error)
+        denied = isinstance(error, FileNotFoundError | PermissionError | ssl.SSLCertVerificationError)
+        return Trouble.DENIED if denied else Trouble.LOST
 
 
 def _wait(tries: int) -> None:
