@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from gristmill.base import sqlite
 from gristmill.base.errors import BrokerUnavailable, EngineError, SettingsError
-from gristmill.brokers.sql import tables
+from gristmill.brokers.sql import schema, tables
 from gristmill.brokers.sql.broker import SqlBroker
 from gristmill.brokers.sql.presence import Presence
 from gristmill.brokers.sql.watch import Watch
@@ -386,6 +386,34 @@ class TestOpening:
             async with broker:
                 await publish(broker)
                 assert len(await broker.tasks()) == count
+
+
+class TestTables:
+    """The tables of other releases."""
+
+    async def test_those_of_the_release_before_are_brought_up_with_what_is_in_them(
+        self, path: Path, clock: FakeClock
+    ) -> None:
+        async with SqlBroker(f"sqlite:///{path}", clock=clock) as broker:
+            lease = await claimed(broker, key="held")
+            [queued] = await publish(broker, key="queued")
+        for table in ("rate", "turnstile", "receipt", "broker_version"):  # it had none of them
+            raw(path, f"DROP TABLE {table}")
+        async with SqlBroker(f"sqlite:///{path}", clock=clock) as broker:
+            assert await broker.finish([End(lease, TaskState.SUCCEEDED)]) == [True]
+            assert [one.id for one in await claim(broker, 5)] == [queued.id]
+            assert await broker.book("model", rate=1) == 0
+        async with SqlBroker(f"sqlite:///{path}", clock=clock) as broker:
+            found = broker._looking.connection.execute(sa.select(tables.revision)).one()
+        assert found.revision == schema.NEWEST
+
+    async def test_those_of_a_newer_release_are_refused_by_name(self, path: Path) -> None:
+        async with SqlBroker(f"sqlite:///{path}"):
+            pass
+        raw(path, "UPDATE broker_version SET revision = 99, oldest = 99")
+        with pytest.raises(EngineError, match=rf"{path}.*newer release.*99"):
+            async with SqlBroker(f"sqlite:///{path}"):
+                raise AssertionError("opened")
 
 
 ILLEGAL = [(old, new) for old in TaskState for new in TaskState if new is not old and new not in LEGAL[old]]

@@ -22,6 +22,7 @@ class Verdict(Enum):
 
     AGAIN = "again"  # others were in the way: the same transaction may succeed when it is repeated
     GONE = "gone"  # the server cannot be reached, or does not serve now
+    MISSING = "missing"  # the tables are not there, or not any more
     REFUSED = "refused"  # it will never take this
     OTHER = "other"  # no error of the database
 

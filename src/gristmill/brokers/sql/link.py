@@ -128,7 +128,7 @@ class Link:
                 return run()
             except Exception as exc:
                 verdict = self._dialect.verdict(exc)
-                if verdict is Verdict.GONE and self._dialect.server:
+                if verdict in (Verdict.GONE, Verdict.MISSING) and self._dialect.server:
                     self._lost(exc)
                     over = self._stop.is_set() or time.monotonic() > began + PATIENCE
                 elif verdict is Verdict.AGAIN:

@@ -31,13 +31,35 @@ from gristmill.brokers.sql.tables import notice
 log = get_logger(__name__)
 
 _ONE_AT_A_TIME = "CONCAT('gristmill broker ', MD5(DATABASE()))"
+_NO_TABLE = 1146
 _NO_TRIGGERS = (1142, 1227, 1419)  # privileges that this user does not have
 
 # 1062: another has published the same meanwhile; when it is repeated, it is known. The others: deadlock, timeouts, changed.
 _AGAIN = frozenset({1062, 1205, 1213, 1020, 1412, 1969, 3024})
 # No disk, no memory, too many connections, no access, no such database, shutting down, killed, read-only.
 _AWAY = frozenset(
-    {1021, 1030, 1037, 1040, 1041, 1042, 1043, 1044, 1045, 1049, 1053, 1077, 1105, 1114, 1129, 1130, 1152, 1158, 1159}
+    {
+        1021,
+        1030,
+        1037,
+        1040,
+        1041,
+        1042,
+        1043,
+        1044,
+        1045,
+        1046,
+        1049,
+        1053,
+        1077,
+        1105,
+        1114,
+        1129,
+        1130,
+        1152,
+        1158,
+        1159,
+    }
     | {1160, 1161, 1184, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 3159, 4031}
 )
 
@@ -100,6 +122,8 @@ class MysqlDialect:
             return Verdict.GONE  # the client's own codes begin with 2
         if code in _AGAIN:
             return Verdict.AGAIN
+        if code == _NO_TABLE:
+            return Verdict.MISSING
         return Verdict.GONE if code in _AWAY else Verdict.REFUSED
 
     def tell(self, c: sa.Connection) -> None:

@@ -32,6 +32,7 @@ CHANNEL = "gristmill_broker"
 # SQLSTATEs by their beginnings. 23505: another has published the same meanwhile; when it is repeated, it is known.
 _AGAIN = ("40001", "40P01", "55P03", "57014", "23505")
 _AWAY = ("08", "25006", "25P03", "25P04", "28", "3D", "53", "57P", "58", "F0", "XX")
+_MISSING = ("42P01", "3F000")
 
 
 class PostgresDialect:
@@ -93,6 +94,8 @@ class PostgresDialect:
         state = self._state(cause)
         if state.startswith(_AGAIN):
             return Verdict.AGAIN
+        if state in _MISSING:
+            return Verdict.MISSING
         if not state or state.startswith(_AWAY):
             return Verdict.GONE
         return Verdict.REFUSED

@@ -48,7 +48,7 @@ def _found(c: sa.Connection, dialect: Dialect) -> int:
         with c.begin_nested() if dialect.server else nullcontext():
             row = c.execute(_known).first()
     except (sa.exc.ProgrammingError, sa.exc.OperationalError) as exc:
-        if dialect.verdict(exc) is not Verdict.REFUSED and "no such table" not in str(exc):
+        if dialect.verdict(exc) is not Verdict.MISSING:
             raise
         return 0
     if row is not None and row.oldest > NEWEST:

@@ -50,6 +50,8 @@ class SqliteDialect:
 
     def verdict(self, exc: Exception) -> Verdict:
         cause = cause_of(exc)
+        if "no such table" in str(cause):
+            return Verdict.MISSING
         refused = isinstance(exc, sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError)
         if refused or isinstance(exc, sa.exc.NotSupportedError):
             return Verdict.REFUSED

@@ -13,6 +13,9 @@ from gristmill.engine.state import TaskState
 
 metadata = sa.MetaData()
 
+# Rows that change all the time: room beside them, and PostgreSQL clears away what they were before it is much.
+_BUSY = {"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.01, "autovacuum_vacuum_cost_delay": 0}
+
 task = sa.Table(
     "task",
     metadata,
@@ -45,6 +48,7 @@ task = sa.Table(
     sa.Index("task_due", "state", "queue", "priority", "lane", "not_before", "seq"),
     sa.Index("task_lease", "state", "lease_until"),
     sa.Index("task_ended", "state", "ended"),
+    postgresql_with=_BUSY,
 )
 
 # Lanes with queued tasks. ``turn`` grows with every turn taken; ``due`` is never later than the lane's first task.
@@ -58,6 +62,7 @@ lane = sa.Table(
     sa.Column("due", Seconds, nullable=False),
     sa.Index("lane_order", "priority", "turn"),
     sa.Index("lane_turn", "turn"),
+    postgresql_with=_BUSY,
 )
 
 notice = sa.Table(
@@ -104,6 +109,7 @@ receipt = sa.Table(
     sa.Column("name", Text(64), primary_key=True),
     sa.Column("n", Number, nullable=False),
     sa.Column("at", Seconds, nullable=False),
+    postgresql_with=_BUSY,
 )
 
 # Which release's tables these are, and the first one whose brokers may still write to them.
