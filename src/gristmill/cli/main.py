@@ -31,6 +31,7 @@ _USAGE = (SettingsError, PluginError, EmbedderChanged, NotFound, UnknownTask)
 COMMANDS = {
     "ingest": ("ingest", "Turn files and folders into search."),
     "search": ("search", "Answer a question from the documents."),
+    "up": ("up", "Run everything that is needed on one host."),
     "worker": ("worker", "Run tasks until told to stop."),
     "status": ("status", "What is there, what waits, who works."),
     "tasks": ("tasks", "Look at tasks; cancel, repeat or forget them."),
@@ -54,6 +55,11 @@ class Face:
         settings = load_settings(self.config, home=self.home)
         self.log(settings, settings.log.level)
         return settings
+
+    def words(self) -> list[str]:
+        """The global options, as they are written."""
+        given = [("--home", self.home), ("--config", self.config)]
+        return [word for name, path in given if path for word in (name, str(path))] + ["-v"] * self.verbose
 
     def log(self, settings: Settings, level: Level) -> None:
         """Show this level and what is above, unless settings or options say otherwise."""

@@ -1,22 +1,25 @@
-"""``gristmill worker``: one process that runs tasks."""
+"""``gristmill worker``: one process that runs tasks; or a master and several of them."""
 
 from __future__ import annotations
 
 import re
-import signal
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
 import click
 
-from gristmill.base.logs import get_logger
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
+from gristmill.cli.master import Wish, become_master, own_name, reopen_log
+from gristmill.engine.broker import Broker
+from gristmill.engine.child import MasterLink, work
+from gristmill.engine.diagnostics import MemoryTrace
+from gristmill.engine.hooks import Hooks
 from gristmill.engine.worker import Worker
-from gristmill.wiring import Services, close_ports, make_worker, open_ports, open_services, worker_options
-
-log = get_logger(__name__)
+from gristmill.wiring import close_ports, make_worker, open_ports, open_services, worker_options
 
 
 def _checked(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
@@ -30,57 +33,88 @@ def _checked(_context: click.Context, _parameter: click.Parameter, name: str) ->
 @click.option("--name", default="", callback=_checked, help="What `status` shows it as (default: host, pid, letters).")
 @click.option("--app", help="Tasks of your own, as module:attribute, instead of the pipeline's.")
 @click.option("--queue", "queues", multiple=True, help="Queues of --app; may be repeated (default: default).")
+@click.option("-w", "--workers", type=click.IntRange(1, 1024), help="That many workers, under a master.")
+@click.option("--health", default="", help="HOST:PORT of /health, /ready and /metrics (with -w).")
+@click.option("--pidfile", default="", help="A file for the master's process id (with -w).")
+@click.option("--take-back", multiple=True, hidden=True, help="Take back what these dead workers held, and end.")
+@click.option("--plan", is_flag=True, hidden=True, help="Print what a master is to do, and end.")
 @click.pass_obj
-def command(face: Face, slots: int | None, name: str, app: str | None, queues: tuple[str, ...]) -> int:
+def command(
+    face: Face,
+    *,
+    slots: int | None,
+    name: str,
+    app: str | None,
+    queues: tuple[str, ...],
+    workers: int | None,
+    health: str,
+    pidfile: str,
+    take_back: tuple[str, ...],
+    plan: bool,
+) -> int:
     """Run tasks until told to stop.
 
     SIGTERM: finish or hand back within worker.grace_seconds. SIGINT, or a second signal: hand back at once.
+    With -w a master starts so many workers, watches them and replaces them: see "Signals" in the documentation.
     """
     settings = face.settings
+    if take_back:
+        anyio.run(_take_back, settings, take_back)
+        return 0
+    if workers is not None or plan:
+        given = {"--slots": slots, "--name": name, "--app": app}
+        words = [word for option, value in given.items() if value for word in (option, str(value))]
+        words += [word for queue in queues for word in ("--queue", queue)]
+        return become_master(face, Wish("worker", words, workers, health, pidfile), only_print=plan)
+    link = MasterLink.from_environment(reopen=lambda: reopen_log(settings))
     face.log(settings, "info")
-    name = name or settings.worker.name
+    name = own_name(name or settings.worker.name, under_master=link is not None)
     if app:
-        anyio.run(_own, settings, app, list(queues) or ["default"], worker_options(settings, slots=slots, name=name))
-    else:
-        _pipeline(settings, slots, name)
-    return 0
+        options = worker_options(settings, slots=slots, name=name)
+        return anyio.run(_own, settings, app, list(queues) or ["default"], options, link)
+    return _pipeline(settings, slots, name, link)
 
 
-def _pipeline(settings: Settings, slots: int | None, name: str) -> None:
+def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink | None) -> int:
     ports = open_ports(settings)
 
-    async def work() -> None:
+    async def run() -> int:
         async with open_services(settings, ports) as services:
-            await _work(make_worker(services, slots=slots, name=name), settings, services)
+            worker = make_worker(services, slots=slots, name=name)
+            every = settings.pipeline.reconcile_seconds
+            reconcile = partial(services.service.keep_reconciled, every=every, owner=worker.name)
+            return await _work(worker, services.broker, settings, link, beside=[reconcile])
 
     try:
-        anyio.run(work)
+        return anyio.run(run)
     finally:
         close_ports(ports)
 
 
-async def _own(settings: Settings, app: str, queues: list[str], options: dict[str, Any]) -> None:
+async def _own(
+    settings: Settings, app: str, queues: list[str], options: dict[str, Any], link: MasterLink | None
+) -> int:
     async with open_broker(settings.broker_url) as broker:
-        await _work(Worker(broker, app, queues=queues, **options), settings)
+        return await _work(Worker(broker, app, queues=queues, **options), broker, settings, link)
 
 
-async def _work(worker: Worker, settings: Settings, services: Services | None = None) -> None:
-    async with anyio.create_task_group() as children:
+async def _take_back(settings: Settings, names: Sequence[str]) -> None:
+    async with open_broker(settings.broker_url) as broker:
+        await broker.reclaim(gone=names)
 
-        async def hear() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                told = 0
-                async for number in signals:
-                    told += 1
-                    grace = 0.0 if told > 1 or number == signal.SIGINT else settings.worker.grace_seconds
-                    log.info("draining: no new work", signal=number.name, grace=grace)
-                    worker.drain(grace=grace)
 
-        children.start_soon(hear)
-        if services is not None:
-            every = settings.pipeline.reconcile_seconds
-            children.start_soon(lambda: services.service.keep_reconciled(every=every, owner=worker.name))
-        log.info("working", worker=worker.name, home=str(settings.home))
-        await worker.run()
-        log.info("stopped", worker=worker.name, done=worker.done, failed=worker.failed)
-        children.cancel_scope.cancel()
+async def _work(
+    worker: Worker,
+    broker: Broker,
+    settings: Settings,
+    link: MasterLink | None,
+    *,
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+) -> int:
+    trace = MemoryTrace(settings.home / "logs")
+    hooks = Hooks(settings.supervisor.hooks if link is not None else "")
+    if settings.worker.trace_malloc:
+        trace.snapshot()
+    return await work(
+        worker, broker, grace=settings.worker.grace_seconds, link=link, trace=trace, hooks=hooks, beside=beside
+    )

@@ -158,6 +158,10 @@ class Worker:
         self._drained = anyio.Event()
         self._freed.set()
 
+    def held(self) -> list[str]:
+        """The ids of the tasks that this worker answers for now."""
+        return list(self._held)
+
     def _look(self) -> Work:
         return Work(self.done, self.failed, self._running)
 

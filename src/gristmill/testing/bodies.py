@@ -89,6 +89,27 @@ def writes(path: str, line: str) -> None:
     write(path, line)
 
 
+@app.task(bind=True, soft_time_limit=None, max_retries=20)
+def passes_gate(ctx: TaskContext, ledger: str, gate: str) -> None:
+    """Writes its start and its end into the ledger; in between it waits for the gate to be there."""
+    write(ledger, f"start {ctx.id}")
+    while not os.path.exists(gate):
+        time.sleep(0.01)  # noqa: TID251  nobody here would set an event
+    write(ledger, f"end {ctx.id}")
+
+
+@app.task
+def leaves_orphans(count: int) -> int:
+    """Makes processes whose parent ends before they do."""
+    for _ in range(count):
+        if os.fork() == 0:
+            if os.fork() == 0:
+                time.sleep(0.01)  # noqa: TID251  outlives its parent
+            os._exit(0)
+        os.wait()
+    return count
+
+
 @app.task(soft_time_limit=None)
 def beats(path: str) -> None:
     """A neighbour: says in a file when it was alive, until it is stopped."""

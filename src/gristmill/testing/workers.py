@@ -7,13 +7,17 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any, Self, cast
 
 import anyio
 
+from gristmill.base.logs import setup_logs
 from gristmill.brokers import open_broker
 from gristmill.engine.broker import Broker
+from gristmill.engine.child import MasterLink, work
 from gristmill.engine.client import Client
+from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.message import Message, TaskRecord
 from gristmill.engine.state import TaskState
 from gristmill.engine.task import App
@@ -83,7 +87,7 @@ class WorkerProcess:
     """A worker in a process of its own. Kill it, or end it with the block."""
 
     def __init__(self, url: str, *, app: str = BODIES, lease: float = 30.0, slots: int = 1) -> None:
-        self._command = [sys.executable, "-m", "gristmill.testing.workers", url, app, str(lease), str(slots)]
+        self._command = [sys.executable, "-m", "gristmill.testing.workers", url, app, str(lease), str(slots), "30", ""]
 
     async def __aenter__(self) -> Self:
         """Start it; returns when it works."""
@@ -122,18 +126,28 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)  # noqa: S603  our own module
 
 
-async def _main(url: str, app: str, lease: str, slots: str) -> None:
-    async with open_broker(url) as broker, anyio.create_task_group() as group:
+async def _main(*words: str) -> int:
+    url, app, lease, slots, grace, traces = words
+    link = MasterLink.from_environment(reopen=lambda: None)
+    setup_logs("warning" if link is None else "info", format="json")
+    trace = MemoryTrace(Path(traces)) if traces else None
+    async with open_broker(url) as broker:
         worker = Worker(broker, app, lease=float(lease), slots=int(slots))
-        await group.start(worker.run)
-        print("ready", flush=True)  # noqa: T201  the one who started it waits for this
-        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-            async for _ in signals:
-                worker.drain()
-                await worker.ended.wait()
-                break
+        return await work(worker, broker, grace=float(grace), link=link, trace=trace, ready=_say_ready)
+
+
+async def _take_back(*words: str) -> None:
+    """What a master has done for the tasks of workers that died, when there is no other worker."""
+    async with open_broker(words[0]) as broker:
+        await broker.reclaim(gone=words[1:])
+
+
+def _say_ready() -> None:
+    print("ready", flush=True)  # noqa: T201  the one who started it waits for this
 
 
 if __name__ == "__main__":
-    _url, _app, _lease, _slots = sys.argv[1:]
-    anyio.run(_main, _url, _app, _lease, _slots)
+    if sys.argv[1] == "take-back":
+        anyio.run(_take_back, *sys.argv[2:])
+    else:
+        sys.exit(anyio.run(_main, *sys.argv[1:]))

@@ -57,6 +57,7 @@ class Worker(Section):
     max_age_seconds: float = Field(3600.0, gt=0, description="Age at which a runner is replaced.")
     max_rss: int | None = Field(2 * GIB, description="Resident bytes above which a runner is replaced.")
     idle_seconds: float = Field(10.0, gt=0, description="Seconds without work after which runners are given up.")
+    trace_malloc: bool = Field(False, description="Record what allocates memory from the start, and take a snapshot.")
     name: str = Field(
         "",
         max_length=200,
@@ -66,6 +67,30 @@ class Worker(Section):
     )
     heartbeat_timeout: float = Field(
         120.0, ge=5, description="Seconds of silence after which a worker is taken out of the list of workers."
+    )
+
+
+class Supervisor(Section):
+    """The master of several workers (`gristmill worker -w N`, `gristmill up`)."""
+
+    workers: int = Field(1, ge=1, le=1024, description="Worker processes of `gristmill up`.")
+    timeout: float = Field(
+        30.0, ge=1, description="Seconds without a sign of a worker's loop, after which it is killed."
+    )
+    boot_timeout: float = Field(60.0, ge=1, description="Seconds that a worker has to get ready.")
+    max_tasks: int | None = Field(None, ge=1, description="Tasks after which a worker is replaced. Empty: never.")
+    max_tasks_jitter: int = Field(
+        0, ge=0, description="Up to so many tasks more, at random, so that not all go at once."
+    )
+    max_age_seconds: float | None = Field(None, gt=0, description="Age at which a worker is replaced. Empty: never.")
+    max_rss: int | None = Field(
+        None, ge=1, description="Resident bytes above which a worker is replaced. Empty: never."
+    )
+    pidfile: str = Field("", description="A file for the master's process id.")
+    health: str = Field("", description="HOST:PORT for /health, /ready and /metrics. Empty: none.")
+    hooks: str = Field("", description="A module with functions to call at the turns of a worker's life.")
+    log_file: str = Field(
+        "", description="Where the log goes; opened anew at SIGUSR1. Empty: the standard error stream."
     )
 
 
@@ -162,6 +187,7 @@ class Settings(source.SourceSections):
     home: Path
     engine: Engine = Engine()
     worker: Worker = Worker()
+    supervisor: Supervisor = Supervisor()
     pipeline: Pipeline = Pipeline()
     stores: Stores = Stores()
     models: Models = Models()

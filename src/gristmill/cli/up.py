@@ -1,0 +1,26 @@
+"""``gristmill up``: everything that runs on one host, under one master."""
+
+from __future__ import annotations
+
+import click
+
+from gristmill.cli.main import Face
+from gristmill.cli.master import Wish, become_master
+
+HEALTH = "127.0.0.1:9380"
+
+
+@click.command("up")
+@click.option("-w", "--workers", type=click.IntRange(1, 1024), help="Worker processes (default: supervisor.workers).")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Tasks at a time in each (default: one for each core).")
+@click.option("--health", help=f"HOST:PORT of /health, /ready, /metrics (default: {HEALTH}).")
+@click.option("--pidfile", help="A file for the master's process id.")
+@click.option("--plan", is_flag=True, hidden=True, help="Print what a master is to do, and end.")
+@click.pass_obj
+def command(
+    face: Face, *, workers: int | None, slots: int | None, health: str | None, pidfile: str | None, plan: bool
+) -> int:
+    """Run workers for the pipeline, watched and replaced by a master, with probes on a port."""
+    words = ["--slots", str(slots)] if slots else []
+    chosen = health or face.settings.supervisor.health or HEALTH
+    return become_master(face, Wish("up", words, workers, chosen, pidfile or ""), only_print=plan)

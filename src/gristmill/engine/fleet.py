@@ -1,0 +1,246 @@
+"""One worker process as the master sees it; and what the master is to do with all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import Any
+
+FD = "GRISTMILL_MASTER_FD"  # in a worker's environment: the number of its socket to the master
+HEARD = 65536  # bytes of one read
+LONGEST_LINE = 1_000_000  # bytes; a worker that says more in one line is out of its mind
+TAKE_BACK_TIMEOUT = 10.0  # seconds
+RELOAD_TIMEOUT = 30.0  # seconds for reading the configuration again
+
+
+class Exit(IntEnum):
+    """How a worker's process ends, for the master."""
+
+    CLEAN = 0
+    BOOT_FAILED = 2  # a wrong setting, an app that cannot be loaded: it will not start the next time either
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many workers, how they are started, and when they are replaced or given up. Seconds and bytes."""
+
+    argv: list[str]
+    workers: int = 1
+    grace: float = 30.0
+    timeout: float = 30.0  # of silence of a worker's loop
+    boot_timeout: float = 60.0
+    max_tasks: int | None = None
+    max_tasks_jitter: int = 0
+    max_age: float | None = None
+    max_rss: int | None = None
+    pidfile: str = ""
+    health: str = ""  # host:port
+    hooks: str = ""
+    log_file: str = ""
+    log_json: bool = False
+    reload: list[str] = field(default_factory=list)  # a command that prints the plan anew
+    take_back: list[str] = field(default_factory=list)  # a command that takes back what the workers it is given held
+
+    @classmethod
+    def load(cls, raw: str) -> Plan:
+        """A plan from JSON. Raises ValueError where it is none."""
+        found = json.loads(raw)
+        known = {one.name for one in fields(cls)}
+        if not isinstance(found, dict) or not set(found) <= known:
+            raise ValueError("this is no plan of a master")
+        plan = cls(**found)
+        _voice.update(json=plan.log_json)
+        return plan
+
+    def dump(self) -> str:
+        return json.dumps({one.name: getattr(self, one.name) for one in fields(self)})
+
+    def read_again(self) -> Plan:
+        """The plan by today's configuration. Raises ValueError with the reason where that cannot be read."""
+        try:
+            done = subprocess.run(  # noqa: S603  our own command
+                self.reload, capture_output=True, text=True, timeout=RELOAD_TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise ValueError(f"it took longer than {RELOAD_TIMEOUT:.0f} s") from exc
+        if done.returncode:
+            raise ValueError(done.stderr.strip()[-2000:])
+        return Plan.load(done.stdout)
+
+    def hand_back(self, names: list[str]) -> None:
+        """Have the tasks of dead workers taken back, when there is no worker left to do it."""
+        if not self.take_back:
+            return
+        try:
+            subprocess.run([*self.take_back, *names], timeout=TAKE_BACK_TIMEOUT, check=True)  # noqa: S603  our own command
+        except (subprocess.SubprocessError, OSError) as exc:
+            say("their tasks go back when their leases expire", level="error", workers=names, error=str(exc))
+
+    def reopen_log(self) -> None:
+        """Go on in a fresh log file (after it was rotated away)."""
+        if self.log_file:
+            reopen_stderr(self.log_file)
+
+
+class Child:
+    """A worker process. Times are of the monotonic clock."""
+
+    def __init__(self, plan: Plan, *, jitter: float) -> None:
+        self.pid = 0
+        self.name = ""
+        self.ready = False
+        self.hung_up = False
+        self.code: int | None = None
+        self.how = ""
+        self.retiring: float | None = None  # until when it has to be gone
+        self.told: dict[str, Any] = {}  # its latest beat
+        self.born = self.beaten = time.monotonic()
+        self._plan = plan
+        self._max_tasks = plan.max_tasks and plan.max_tasks + int(jitter * plan.max_tasks_jitter)
+        self._max_age = plan.max_age and plan.max_age * (1 + jitter / 10)
+        self._aborted: float | None = None
+        self._why = ""
+        self._told = 0  # the last signal to end
+        self._buffer = b""
+
+    def start(self) -> None:
+        """Start the process: exec'd, with one socket to us, in a session of its own."""
+        self.link, theirs = socket.socketpair()
+        self.link.setblocking(False)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  our own program
+                self._plan.argv,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, FD: str(theirs.fileno())},  # noqa: TID251  passed on
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def held(self) -> list[str]:
+        """The ids of the tasks it held, by its own word."""
+        return list(self.told.get("held", ()))
+
+    @property
+    def as_told(self) -> bool:
+        """Whether it ended because it was told to: it may have been told before it could listen, or once more after."""
+        return bool(self.retiring) and self.code in (Exit.CLEAN, -signal.SIGTERM, -signal.SIGINT)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it has been silent for so long that nothing should be asked of it."""
+        return self._aborted is not None or time.monotonic() - self.beaten > max(3.0, self._plan.timeout / 3)
+
+    def hear(self) -> list[dict[str, Any]]:
+        """What it has said meanwhile."""
+        try:
+            data = self.link.recv(HEARD)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        self.hung_up = not data
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if len(self._buffer) > LONGEST_LINE:
+            self._buffer = b""
+        heard: list[dict[str, Any]] = []
+        for line in lines:
+            with suppress(ValueError):
+                told = json.loads(line)
+                heard.append(told)
+                self.beaten = time.monotonic()
+                self.name = told.get("name", self.name)
+                self.told = {**self.told, **told}
+        return heard
+
+    def tell(self, line: dict[str, Any]) -> None:
+        """Say something, if it still listens."""
+        with suppress(OSError):
+            self.link.send(json.dumps(line).encode() + b"\n")
+
+    def stop(self, number: int, *, within: float) -> None:
+        """Have it end within so many seconds: on its own, or else killed. It is told the same only once."""
+        self.retiring = time.monotonic() + within
+        if number != self._told:
+            self._told = number
+            self._signal(number)
+
+    def kill(self, why: str) -> None:
+        self._why = self._why or why
+        self.retiring = self.retiring or time.monotonic()
+        self._signal(signal.SIGKILL)
+
+    def keep_deadlines(self, now: float, *, aborted: float) -> bool:
+        """End it where it is too late. True where it is silent, or does not get ready: the next is ``abort``."""
+        if self.retiring is not None and now > self.retiring:
+            self.kill("did not end in time")
+        elif self._aborted is not None:
+            if now - self._aborted > aborted:
+                self._signal(signal.SIGKILL)
+        elif now - self.beaten > (self._plan.timeout if self.ready else self._plan.boot_timeout):
+            self._why = f"silent for {now - self.beaten:.0f} s" if self.ready else "did not get ready in time"
+            say(f"a worker {self._why}", level="error", worker_pid=self.pid, worker=self.name, held=self.held)
+            return True
+        return False
+
+    def abort(self, now: float) -> None:
+        """SIGABRT, so that its stacks are in the log; what that does not end is killed soon."""
+        self._aborted = now
+        self._signal(signal.SIGABRT)
+
+    def worn(self, now: float) -> str:
+        """Why it is to be replaced; empty: it is not."""
+        if self._max_tasks and self.told.get("done", 0) >= self._max_tasks:
+            return f"{self.told['done']} tasks"
+        if self._max_age and now - self.born > self._max_age:
+            return f"{now - self.born:.0f} s old"
+        if self._plan.max_rss and self.told.get("rss", 0) > self._plan.max_rss:
+            return f"{self.told['rss'] >> 20} MiB large"
+        return ""
+
+    def ended(self, status: int) -> None:
+        """It is gone, with this status of waitpid."""
+        self.code = self._process.returncode = os.waitstatus_to_exitcode(status)
+        how = f"signal {signal.Signals(-self.code).name}" if self.code < 0 else f"exit code {self.code}"
+        self.how = f"{how}, {self._why}" if self._why else how
+
+    def status(self) -> dict[str, Any]:
+        """What the probes tell of it."""
+        state = "draining" if self.retiring else "silent" if self.suspect else "ready" if self.ready else "starting"
+        numbers = {name: self.told.get(name, 0) for name in ("running", "done", "failed", "rss")}
+        return {"pid": self.pid, "name": self.name, "state": state, **numbers}
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+_voice = {"json": False}
+
+
+def say(event: str, *, level: str = "info", **fields: Any) -> None:
+    """A line in the log: the master has no logging library, for it has to stay small."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if _voice["json"]:
+        line = json.dumps({"event": event, "level": level, "logger": "master", "timestamp": at, **fields}, default=str)
+    else:
+        line = " ".join([at, f"[{level}]", f"master: {event}", *(f"{key}={value}" for key, value in fields.items())])
+    with suppress(OSError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def reopen_stderr(path: str) -> None:
+    """Let the standard error stream go on in this file."""
+    fd = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+    os.dup2(fd, 2)
+    os.close(fd)

@@ -1,0 +1,308 @@
+"""The master: starts worker processes, watches them, replaces them, and ends them without losing what they hold.
+
+It is a loop over a selector and runs no task code. It imports nothing that it supervises, so that nothing a worker does or
+a library brings can break it: ``python -m gristmill.engine.supervisor PLAN`` with the plan as JSON.
+
+A worker is an exec'd process with one socket to the master, over which lines of JSON go both ways (see ``child``).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from gristmill.engine.fleet import Child, Exit, Plan, say
+from gristmill.engine.hooks import Hooks
+from gristmill.engine.probes import Probes
+from gristmill.engine.systemd import Notifier, PidFile
+
+KILL_AFTER = 2.0  # seconds beyond its grace that a worker has to end
+HURRIED = 5.0  # seconds that workers have to hand back at once
+ABORTED = 1.0  # seconds from SIGABRT (it writes its stacks) to SIGKILL
+SETTLED = 5.0  # seconds; who dies younger than that is started again after a pause
+LONGEST_PAUSE = 30.0  # seconds between two starts that fail
+ASK_AGAIN = 1.0  # seconds after which another worker is asked to take back what a dead one held
+
+SIGNALS = ("TERM", "QUIT", "INT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "CHLD")
+
+
+class Supervisor:
+    """Keeps ``plan.workers`` workers running until it is told to stop. One ``run`` for one Supervisor."""
+
+    def __init__(self, plan: Plan, *, reload: Callable[[], Plan] | None = None) -> None:
+        self.plan = plan
+        self.wanted = plan.workers
+        self.children: list[Child] = []
+        self.stopping: str = ""  # "", "drain", "quick"
+        self.orphans = 0
+        self._reload = reload
+        self._old: list[Child] = []  # to be replaced one by one
+        self._gone: dict[str, float] = {}  # dead workers whose tasks are to be taken back: when somebody was asked last
+        self._booted = False
+        self._failures = 0
+        self._start_after = 0.0
+        self._code = 0
+        self._announced = False
+        self._init = os.getpid() == 1
+        self._selector = selectors.DefaultSelector()
+        self._hooks = Hooks(plan.hooks)
+        self._systemd = Notifier()
+        self._probes = Probes(plan.health)
+
+    def run(self) -> int:
+        """Supervise until the end. Returns the exit code."""
+        with PidFile(self.plan.pidfile), self._signals(), self._probes.serving():
+            self._hooks.call("on_starting", self)
+            say("starting", workers=self.wanted, pid=os.getpid())
+            while not (self.stopping and not self.children):
+                self._keep()
+                for key, _ in self._selector.select(self._pause()):
+                    key.data()
+                self._look()
+            if self._gone:
+                self.plan.hand_back(list(self._gone))
+            self._hooks.call("on_exit", self)
+        say("stopped", code=self._code)
+        return self._code
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Signals become bytes in a socket; nothing happens inside a handler."""
+        hear, tell = socket.socketpair()
+        with hear, tell:
+            for end in (hear, tell):
+                end.setblocking(False)
+            signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+            for name in SIGNALS:
+                signal.signal(getattr(signal, f"SIG{name}"), lambda *_: None)
+            self._selector.register(hear, selectors.EVENT_READ, lambda: self._hear_signals(hear))
+            yield
+            signal.set_wakeup_fd(-1)
+            self._selector.close()
+
+    def _hear_signals(self, hear: socket.socket) -> None:
+        for number in hear.recv(4096):
+            name = signal.Signals(number).name.removeprefix("SIG").lower()
+            getattr(self, f"_on_{name}")()
+
+    # -- signals
+    def _on_term(self) -> None:
+        if self.stopping:  # a second one hurries
+            self._stop_all("quick", signal.SIGINT, HURRIED)
+        else:
+            self._stop_all("drain", signal.SIGTERM, self.plan.grace + KILL_AFTER)
+
+    _on_quit = _on_term
+
+    def _on_int(self) -> None:
+        if self.stopping == "quick":
+            for child in self.children:
+                child.kill("told to stop at once")
+        else:
+            self._stop_all("quick", signal.SIGINT, HURRIED)
+
+    def _on_hup(self) -> None:
+        """Read the configuration again, and have new workers run by it."""
+        self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._hooks.call("on_reload", self)
+        if self._reload is not None:
+            try:
+                self.plan = self._reload()
+            except (OSError, ValueError) as exc:
+                say("the configuration is not read again: the one before stays", level="error", error=str(exc))
+                self._systemd.tell("READY=1")
+                return
+            self.wanted = self.plan.workers
+        self._systemd.tell("READY=1")
+        self._replace_all("configuration read again")
+
+    def _on_usr1(self) -> None:
+        self.plan.reopen_log()
+        for child in self.children:
+            child.tell({"reopen": True})
+        say("log files reopened")
+
+    def _on_usr2(self) -> None:
+        self._replace_all("asked for")
+
+    def _on_ttin(self) -> None:
+        self.wanted += 1
+        say("one worker more", workers=self.wanted)
+
+    def _on_ttou(self) -> None:
+        self.wanted = max(1, self.wanted - 1)
+        say("one worker less", workers=self.wanted)
+
+    def _on_chld(self) -> None:
+        """Reap: our workers; as the first process of a container also whoever has lost its parent."""
+        if self._init:
+            while (found := _waited(-1)) is not None:
+                pid, status = found
+                child = next((one for one in self.children if one.pid == pid), None)
+                if child is None:
+                    self.orphans += 1
+                else:
+                    self._ended(child, status)
+            return
+        for child in list(self.children):
+            if (found := _waited(child.pid)) is not None:
+                self._ended(child, found[1])
+
+    def _stop_all(self, how: str, number: int, seconds: float) -> None:
+        if not self.stopping:
+            self._systemd.tell("STOPPING=1")
+        self.stopping = how
+        self._probes.show(self.status())  # not ready, before anything ends
+        say("stopping", how=how, workers=len(self.children))
+        for child in self.children:
+            child.stop(number, within=seconds)
+
+    def _replace_all(self, why: str) -> None:
+        say("replacing workers one by one", why=why)
+        self._old = [child for child in self.children if not child.retiring]
+        self._start_after = 0.0
+
+    # -- what there should be
+    def _keep(self) -> None:
+        """Start who is missing, retire who is too many. Of those to be replaced one at a time: first its successor."""
+        if self.stopping:
+            return
+        now = time.monotonic()
+        active = [child for child in self.children if not child.retiring]
+        self._old = [child for child in self._old if child in active]
+        retiring = len(active) < len(self.children)
+        wanted = self.wanted + (1 if self._old and not retiring else 0)
+        if len(active) < wanted and now >= self._start_after:
+            active += [self._start() for _ in range(wanted - len(active))]
+        ready = [child for child in active if child.ready]
+        if len(ready) > self.wanted:
+            ready.sort(key=lambda child: (child not in self._old, child.born))
+            for child in ready[: len(ready) - self.wanted]:
+                child.stop(signal.SIGTERM, within=self.plan.grace + KILL_AFTER)
+
+    def _start(self) -> Child:
+        child = Child(self.plan, jitter=random.random())  # noqa: S311  spreads replacements
+        self._hooks.call("pre_fork", self, child)
+        child.start()
+        self.children.append(child)
+        self._selector.register(child.link, selectors.EVENT_READ, lambda: self._hear(child))
+        say("a worker starts", worker_pid=child.pid)
+        return child
+
+    def _hear(self, child: Child) -> None:
+        for told in child.hear():
+            self._gone = {name: at for name, at in self._gone.items() if name not in told.get("taken_back", ())}
+            if told.get("ready") and not child.ready:
+                self._on_ready(child)
+        if child.hung_up:
+            self._selector.unregister(child.link)
+            child.link.close()
+
+    def _on_ready(self, child: Child) -> None:
+        child.ready = self._booted = True
+        self._failures = 0
+        say("a worker is ready", worker_pid=child.pid, worker=child.name)
+        if not self._announced and sum(one.ready for one in self.children) >= self.wanted:
+            self._announced = True
+            self._systemd.tell("READY=1")
+            self._hooks.call("when_ready", self)
+
+    def _ended(self, child: Child, status: int) -> None:
+        """A worker is gone: what it held goes back at once, and somebody else takes its place."""
+        child.ended(status)
+        if not child.hung_up:
+            self._hear(child)
+        self.children.remove(child)
+        self._hooks.call("worker_exit", self, child)
+        lived = time.monotonic() - child.born
+        say(
+            "a worker has ended" if child.as_told else "a worker died",
+            level="info" if child.as_told else "error",
+            worker_pid=child.pid, worker=child.name, how=child.how, seconds=round(lived, 1), held=child.held,
+        )  # fmt: skip
+        if child.name and child.code != Exit.CLEAN:
+            self._gone[child.name] = 0.0
+        if not child.as_told and not self.stopping:
+            self._replace_dead(child, lived)
+
+    def _replace_dead(self, child: Child, lived: float) -> None:
+        """At once, unless workers keep dying; never, where none could ever start."""
+        if not child.ready:
+            self._failures += 1
+            if self._old:
+                say("the new worker did not start: the old ones stay", level="error")
+                self._old = []
+            if not self._booted and child.code == Exit.BOOT_FAILED:
+                say("no worker can start; its reason is above", level="error")
+                self._code = Exit.BOOT_FAILED
+                self._stop_all("quick", signal.SIGINT, HURRIED)
+                return
+        elif lived < SETTLED:
+            self._failures += 1
+        if self._failures:
+            self._start_after = time.monotonic() + min(LONGEST_PAUSE, 0.25 * 2**self._failures)
+
+    # -- what there is
+    def _look(self) -> None:
+        """Deadlines, silence, age, size; the dead one's tasks; the word to systemd and to the probes."""
+        now = time.monotonic()
+        for child in self.children:
+            if child.keep_deadlines(now, aborted=ABORTED):
+                self._hooks.call("worker_abort", self, child)
+                child.abort(now)
+            if child.ready and not child.retiring and child not in self._old and (worn := child.worn(now)):
+                say("a worker is replaced", worker_pid=child.pid, worker=child.name, why=worn)
+                self._old.append(child)
+        self._hand_back(now)
+        self._systemd.watchdog(now)
+        self._probes.show(self.status())
+
+    def _hand_back(self, now: float) -> None:
+        """Ask a living worker to take back what dead ones held, until one has said that it did."""
+        due = [name for name, asked in self._gone.items() if now - asked >= ASK_AGAIN]
+        able = [child for child in self.children if child.ready and not child.suspect]
+        if due and able:
+            random.choice(able).tell({"gone": due})  # noqa: S311  any of them
+            self._gone.update(dict.fromkeys(due, now))
+
+    def _pause(self) -> float:
+        """Seconds until something is to be looked at, when nothing happens."""
+        return 0.05 if self._gone or self._old or self.stopping else 0.5
+
+    def status(self) -> dict[str, Any]:
+        """What the probes tell."""
+        ready = sum(child.ready and not child.retiring and not child.suspect for child in self.children)
+        return {
+            "pid": os.getpid(),
+            "ready": bool(ready) and not self.stopping,
+            "stopping": self.stopping,
+            "wanted": self.wanted,
+            "orphans": self.orphans,
+            "at": time.monotonic(),
+            "workers": [child.status() for child in self.children],
+        }
+
+
+def _waited(pid: int) -> tuple[int, int] | None:
+    with suppress(ChildProcessError):
+        found, status = os.waitpid(pid, os.WNOHANG)
+        return (found, status) if found else None
+    return None
+
+
+def main() -> int:
+    """The process of the master."""
+    plan = Plan.load(sys.argv[1])
+    return Supervisor(plan, reload=plan.read_again if plan.reload else None).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
