@@ -164,6 +164,17 @@ def test_a_half_open_connection_stays_silent_and_new_ones_work(proxy: Proxy, ech
         assert echo.heard == 2 * SAID
 
 
+def test_a_half_open_connection_is_reset_like_others(proxy: Proxy, echo: Echo) -> None:
+    with connect(proxy) as old:
+        old.sendall(SAID)
+        assert receive(old, 10) == SAID
+        proxy.half_open()
+        until(lambda: echo.ended == 1, "the server keeps the connection")
+        proxy.reset()
+        with pytest.raises(ConnectionResetError):
+            old.recv(1)
+
+
 def test_it_refuses_and_accepts_again(proxy: Proxy) -> None:
     with connect(proxy) as old:
         old.sendall(SAID)

@@ -228,7 +228,8 @@ class _Connection:
     def end(self, *, reset: bool) -> None:
         if reset:
             _reset_when_closed(self._client)
-            _reset_when_closed(self._server)
+            if not self._lost:  # that end is closed already
+                _reset_when_closed(self._server)
         self._scope.cancel()
         self._silence.cancel()
 
