@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from fault.engine.plan import HOST, SERVER, Fault
+from fault.engine.plan import HOST, REDIS, SERVER, Fault
 from gristmill.base.sqlite import driver
 from gristmill.testing.servers import MariaServer, PostgresServer, RedisServer
 
@@ -51,6 +51,10 @@ class Arena(ABC):
 
     def restart(self) -> None:
         """End it at once and start it again with its data."""
+        raise NotImplementedError
+
+    def duplicate(self) -> int:
+        """Have everything that waits delivered once more. Returns how much that is."""
         raise NotImplementedError
 
 
@@ -146,15 +150,31 @@ class ServerArena(Arena):
     def restart(self) -> None:
         self._server.restart(kill=True)
 
+    def duplicate(self) -> int:
+        server, copied = self._server, 0
+        assert isinstance(server, RedisServer)
+        for key in server.command("KEYS", "*"):
+            if server.command("TYPE", key) == b"stream":
+                for _, fields in server.command("XRANGE", key, "-", "+"):
+                    server.command("XADD", key, "*", *fields)
+                    copied += 1
+        return copied
+
 
 def _redis(kind: str) -> Arena:
     return ServerArena(RedisServer(kind, appendonly=True))
 
 
+_REDIS = ("valkey-9", "valkey-8", "redis-8", "redis-7")
 ARENAS: dict[str, Callable[[], Arena]] = {
     "sqlite": SqliteArena,
-    **{kind: partial(_redis, kind) for kind in ("valkey-9", "valkey-8", "redis-8", "redis-7")},
+    **{kind: partial(_redis, kind) for kind in _REDIS},
     "postgres": lambda: ServerArena(PostgresServer()),
     "mariadb": lambda: ServerArena(MariaServer()),
 }
-FAULTS: dict[str, list[Fault]] = {name: HOST if name == "sqlite" else [*HOST, *SERVER] for name in ARENAS}
+FAULTS: dict[str, list[Fault]] = {
+    "sqlite": HOST,
+    **{kind: [*HOST, *SERVER, *REDIS] for kind in _REDIS},
+    "postgres": [*HOST, *SERVER],
+    "mariadb": [*HOST, *SERVER],
+}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ class Actor:
     log: Path
     doomed: bool = False  # we ended it
     stopped: bool = False
+    idle: int = 0  # rounds since it took a task
+    since: float = field(default_factory=time.monotonic)
     hits: list[str] = field(default_factory=list)  # what this round did to it
 
     @property

@@ -34,7 +34,9 @@ Fault = Literal[
     "network cut",
     "network slow",
     "network silent",
+    "network lost",  # the broker sees its connections end, the worker is not told
     "late delivery",
+    "delivered twice",
 ]
 HOST: list[Fault] = [
     "kill keeper",
@@ -51,7 +53,15 @@ HOST: list[Fault] = [
     "broker paused",
     "broker forgets",
 ]
-SERVER: list[Fault] = ["broker restarted", "network cut", "network slow", "network silent", "late delivery"]
+SERVER: list[Fault] = [
+    "broker restarted",
+    "network cut",
+    "network slow",
+    "network silent",
+    "network lost",
+    "late delivery",
+]
+REDIS: list[Fault] = ["delivered twice"]
 WHOLE: frozenset[Fault] = frozenset({"broker paused", "broker restarted", "broker forgets"})
 
 

@@ -157,6 +157,15 @@ async def network_silent(theatre: Theatre, strike: Strike) -> bool:
     return await _trouble(theatre, strike, lambda proxy: proxy.blackhole())
 
 
+async def network_lost(theatre: Theatre, strike: Strike) -> bool:
+    """Nothing ever comes on its connections again; it has to notice by itself."""
+    proxy = _behind(theatre, strike)
+    if proxy is None:
+        return False
+    await to_thread.run_sync(proxy.half_open)
+    return True
+
+
 async def late_delivery(theatre: Theatre, strike: Strike) -> bool:
     """Questions arrive, answers do not, for longer than a lease: what was claimed is others' by then."""
     return await _trouble(theatre, strike, lambda proxy: proxy.blackhole("down"))
@@ -174,6 +183,12 @@ async def _trouble(theatre: Theatre, strike: Strike, begin: Callable[[Proxy], No
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(proxy.heal)
     return True
+
+
+async def delivered_twice(theatre: Theatre, strike: Strike) -> bool:
+    """What waits in the broker's streams, and what is being worked on, is in them once more."""
+    async with theatre.alone:
+        return await to_thread.run_sync(theatre.arena.duplicate) > 0
 
 
 def _behind(theatre: Theatre, strike: Strike) -> Proxy | None:
@@ -213,5 +228,7 @@ STRIKES: dict[Fault, Callable[[Theatre, Strike], Awaitable[bool]]] = {
     "network cut": network_cut,
     "network slow": network_slow,
     "network silent": network_silent,
+    "network lost": network_lost,
     "late delivery": late_delivery,
+    "delivered twice": delivered_twice,
 }

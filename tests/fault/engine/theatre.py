@@ -34,6 +34,7 @@ from gristmill.testing.proxy import Proxy
 T = TypeVar("T")
 LOOK = 0.02  # seconds between looks at the ledger
 BATCH = 0.7  # seconds after which the next tasks are published, at the latest
+DEAF, DEAF_SECONDS = 5, 60.0  # who takes nothing in so many rounds, and that long, does not hear its broker any more
 PATIENCE = 150.0  # seconds for a round to end: a safety; who is not done by then never will be
 
 
@@ -100,7 +101,7 @@ class Theatre:
             records = await self._records(one)
             self.seen.wrong += self._stuck(one, records)
         self._hear()
-        self._look_for_the_dead()
+        self._look_for_the_dead_and_the_deaf()
         self.seen.hits = {actor.name: list(actor.hits) for actor in [*self.actors.values(), *self._left]}
         found = wrong(one, self.story, self.seen, records)
         if not found:
@@ -262,8 +263,15 @@ class Theatre:
                 told.append(f"  a body of {piece.n} {piece.message.task} runs")
         return told
 
-    def _look_for_the_dead(self) -> None:
+    def _look_for_the_dead_and_the_deaf(self) -> None:
+        """No worker ends by itself, and none is left without tasks for long."""
+        busy = {told.worker for calls in self.story.calls.values() for told in calls if told.call == "claim"}
         for actor in self.actors.values():
+            if actor.name in busy or actor.hits:
+                actor.idle, actor.since = 0, time.monotonic()
+            actor.idle += 1
+            if actor.idle > DEAF and time.monotonic() - actor.since > DEAF_SECONDS:
+                self.seen.wrong.append(f"DEAF: worker {actor.name} took nothing in {DEAF} rounds:\n{actor.words()}")
             if not actor.alive and not actor.doomed:
                 code = actor.process.returncode
                 self.seen.wrong.append(f"DIED: worker {actor.name} with exit code {code}:\n{actor.words()}")
