@@ -31,6 +31,7 @@ local NOW = exact(now)
 local MANY = 4000 -- arguments of one command; Lua's stack ends at 8000
 
 local function each(items, ...)
+  if #items == 0 then return end
   local head = {...}
   local width = #head
   for first = 1, #items, MANY do
@@ -88,7 +89,7 @@ local function failure(kind, message, attempt)
     '{"type":"%s","message":%s,"attempt":%d,"at":%s}', kind, cjson.encode(message), attempt, NOW)
 end
 
--- What a step changes is gathered here and written by flush, all of a kind in one command.
+-- What a step changes is gathered here and written by flush at its end, all of a kind in one command.
 local changed, gone, leased, unleased, unsaid = {}, {}, {}, {}, {}
 local acked, running, ended, news = {}, {}, {}, {}
 local opened, is_open, woken, named = {}, {}, {}, {}
@@ -144,10 +145,10 @@ local function open_lanes()
 end
 
 local function wake()
+  if not next(woken) then return end
   local queues = {}
   for queue in pairs(woken) do queues[#queues + 1] = queue end
-  woken = {}
-  if #queues > 0 then call('PUBLISH', OWN .. 'wake', pack(queues)) end
+  call('PUBLISH', OWN .. 'wake', pack(queues))
 end
 
 -- A lane's stream goes when nothing of it is queued or running; the nameless ones stay.
@@ -176,8 +177,6 @@ local function flush()
   for name in pairs(named) do drop_if_empty(name) end
   wake()
   if #news > 0 then call('PUBLISH', OWN .. 'notices:state', pack(news)) end
-  changed, gone, leased, unleased, unsaid = {}, {}, {}, {}, {}
-  acked, running, ended, news, named = {}, {}, {}, {}, {}
 end
 
 -- The message of a task that has not ended.
