@@ -50,7 +50,7 @@ GIVE_BACK = 2.0  # seconds at the end for what cancelled claims have taken
 FORGET_EVERY = 60.0  # seconds between looks for records whose time is over, and for workers that are silent
 SIGNS_KEPT = 1800.0  # seconds
 PAGE = 500  # tasks looked at in one step
-BATCH = 1000  # records forgotten in one step
+BATCH = 1000  # tasks looked at, cancelled or forgotten in one step
 
 
 class RedisBroker(Broker):
@@ -163,8 +163,14 @@ class RedisBroker(Broker):
         return _bools(await self._step("progress", *words))
 
     async def cancel(self, ids: Sequence[str], *, reason: str = "") -> list[TaskState | None]:
-        before = await self._step("cancel", reason.encode("utf-8", "replace"), *ids)
-        return [TaskState(state.decode()) if state else None for state in before]
+        why = reason.encode("utf-8", "replace")
+        before: dict[str, TaskState | None] = {}
+        for some in _pieces(list(dict.fromkeys(ids))):
+            states = await self._step("cancel", why, *some)
+            before |= {
+                one: TaskState(state.decode()) if state else None for one, state in zip(some, states, strict=True)
+            }
+        return [before[one] for one in ids]
 
     async def reclaim(self, *, gone: Sequence[str] = ()) -> list[TaskRecord]:
         if self._clock.monotonic() - self._forgot > FORGET_EVERY:
@@ -173,7 +179,8 @@ class RedisBroker(Broker):
         return _records(await self._step("reclaim", *gone))
 
     async def describe(self, ids: Sequence[str]) -> list[TaskRecord | None]:
-        return [records.record(one) for one in await self._step("describe", *ids)]
+        shown = [one for some in _pieces(ids) for one in await self._step("describe", *some)]
+        return [records.record(one) for one in shown]
 
     async def tasks(
         self,
@@ -195,7 +202,7 @@ class RedisBroker(Broker):
         return found[offset : offset + limit]
 
     async def find(self, keys: Sequence[str]) -> dict[str, TaskRecord]:
-        shown = await self._step("find", *keys)
+        shown = [one for some in _pieces(keys) for one in await self._step("find", *some)]
         found = ((key, records.record(one)) for key, one in zip(keys, shown, strict=True))
         return {key: one for key, one in found if one is not None}
 
@@ -364,6 +371,11 @@ class RedisBroker(Broker):
 
 def _records(shown: Sequence[Any]) -> list[TaskRecord]:
     return [one for one in map(records.record, shown) if one is not None]
+
+
+def _pieces(names: Sequence[str]) -> list[Sequence[str]]:
+    """So many that the server answers others in between."""
+    return [names[at : at + BATCH] for at in range(0, len(names), BATCH)]
 
 
 def _bools(answer: Sequence[int]) -> list[bool]:
