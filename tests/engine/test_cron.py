@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.base.errors import EngineError
@@ -58,6 +58,7 @@ def test_an_hour_that_clocks_leave_out_is_the_next_one_and_one_that_comes_twice_
 LINES = ["* * * * *", "7 */5 * * *", "30 2 * * *", "0 0 1,15 * mon", "59 23 31 12 *"]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(LINES), st.sampled_from([UTC, BERLIN, "America/New_York", "Asia/Kolkata"]), st.floats(0, 4e9))
 def test_now_lies_between_two_times_that_follow_each_other(line: str, zone: str, now: float) -> None:
     cron = parse(line, zone)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.brokers.memory import MemoryBroker
@@ -47,6 +47,7 @@ def turn(periodic: Periodic, now: float) -> Message:
     return message
 
 
+@settings(deadline=None)
 @given(st.floats(1, KNOWN), st.floats(0, 4e9))
 def test_a_period_has_one_key_and_the_next_another(every: float, now: float) -> None:
     periodic = Periodic(new_message("sweep"), every)
