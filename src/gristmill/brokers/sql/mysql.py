@@ -76,7 +76,7 @@ class MysqlDialect:
             raise SettingsError(
                 f"engine.broker: the driver {url.get_driver_name()} is not supported; use mysql:// or mysql+pymysql://"
             )
-        self._dbapi = driver("pymysql", extra="mysql", scheme=url.get_backend_name())
+        self._dbapi = driver("pymysql", extra="mariadb", scheme=url.get_backend_name())
         self._url = url.set(drivername="mysql+pymysql")
         self.where = where(url)
         self.errors: tuple[type[Exception], ...] = (self._dbapi.Error, OSError)
