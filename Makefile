@@ -7,7 +7,7 @@ DEMO := $(BIN)/gristmill --home $(DEMO_HOME)
 CORPORA ?= ../shared/corpora
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports docs bench fault sim clean
+.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim clean
 
 help:
 	@echo "make demo    set up, ingest the example documents, ask two questions"

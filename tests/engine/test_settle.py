@@ -91,6 +91,23 @@ async def test_what_ends_meanwhile_is_written_together(
     assert settled == [lease.id for lease in leases]
 
 
+async def test_while_tasks_wait_for_their_slot_more_is_written_together(
+    broker: PickyBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.engine.settle.CROWDED", 600.0)
+    settler = Settler(broker, lambda lease: None, crowded=lambda: True)
+    first, *others = [End(lease, TaskState.SUCCEEDED) for lease in await several(broker, 3)]
+    async with anyio.create_task_group() as group:
+        group.start_soon(settler.run)
+        settler.put(first)
+        await settler.empty()
+        for end in others:
+            settler.put(end)
+            await anyio.sleep(0.01)  # longer than otherwise
+        assert broker.batches == [1]
+        group.cancel_scope.cancel()
+
+
 async def test_nothing_to_write_is_nothing_to_wait_for(settler: Settler) -> None:
     await empty(settler)
 

@@ -91,8 +91,9 @@ async def test_who_waits_may_be_sent_away() -> None:
             group.start_soon(enter, name)
         await anyio.wait_all_tasks_blocked()
         assert slots.refuse("b", "cancel")
-        slots.refuse_all("shutdown")
+        slots.close("shutdown")
     assert told == {"first": None, "a": "shutdown", "b": "cancel", "c": "shutdown"}
+    assert await slots.enter("late", False) == "shutdown"
     slots.leave(False)
     assert await slots.enter("next", False) is None
 

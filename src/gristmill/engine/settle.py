@@ -17,6 +17,7 @@ from gristmill.engine.state import TaskState
 log = get_logger(__name__)
 
 APART = 0.003  # seconds between writes
+CROWDED = 0.01  # the same, while tasks wait here for their slot: then what counts is how many go in one step
 
 REFUSED = "settle"  # the stage of an error that says why the real end could not be kept
 
@@ -27,9 +28,17 @@ class Settler:
     An end that the broker refuses takes no other with it: its task has failed, and the error says why (P10).
     """
 
-    def __init__(self, broker: Broker, settled: Callable[[Lease], None], *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        settled: Callable[[Lease], None],
+        *,
+        crowded: Callable[[], bool] = lambda: False,
+        clock: Clock | None = None,
+    ) -> None:
         self._broker = broker
         self._settled = settled
+        self._crowded = crowded
         self._clock = clock or SystemClock()
         self._waiting: list[End | Release] = []
         self._more = anyio.Event()
@@ -51,7 +60,8 @@ class Settler:
         last = 0.0
         while True:
             await self._more.wait()
-            if (early := last + APART - anyio.current_time()) > 0:
+            apart = CROWDED if self._crowded() else APART
+            if (early := last + apart - anyio.current_time()) > 0:
                 await anyio.sleep(early)
             last = anyio.current_time()
             self._more = anyio.Event()

@@ -33,6 +33,7 @@ class Slots:
         self._queues: dict[bool, OrderedDict[str, _Waiting]] = {False: OrderedDict(), True: OrderedDict()}
         self._kinds = [False]
         self._seconds = 1.0  # how long tasks take, smoothed
+        self._closed: str | None = None
         self._space = anyio.Event()
         self._some = anyio.Event()
 
@@ -55,6 +56,10 @@ class Slots:
         if not self.room():
             await self._space.wait()
 
+    def crowded(self) -> bool:
+        """Whether tasks wait for their slot."""
+        return any(self._queues.values())
+
     def take(self, kind: bool) -> None:
         self._untaken[kind] -= 1
 
@@ -72,6 +77,8 @@ class Slots:
         if self._free[kind] > 0:
             self._free[kind] -= 1
             return None
+        if self._closed is not None:
+            return self._closed
         waiting = self._queues[kind][task_id] = _Waiting()
         self._some.set()
         heard = False
@@ -100,7 +107,9 @@ class Slots:
                 return True
         return False
 
-    def refuse_all(self, reason: str) -> None:
+    def close(self, reason: str) -> None:
+        """From now on nobody waits for a slot."""
+        self._closed = reason
         for queue in self._queues.values():
             for task_id in list(queue):
                 self.refuse(task_id, reason)
@@ -115,5 +124,5 @@ class Slots:
             for task_id in vain:
                 self.refuse(task_id, "waited")
                 self._seconds = max(self._seconds, SHORT)  # tasks are short no more
-            if not any(self._queues.values()):
+            if not self.crowded():
                 self._some = anyio.Event()

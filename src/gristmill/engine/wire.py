@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ from gristmill.engine.task import Periodic, Policy
 
 _HEAD = struct.Struct("<I")
 _PIECE = 256 * 1024
+SILENCE = 0.0002  # seconds
 
 
 class Boot(msgspec.Struct, tag=True, frozen=True):
@@ -195,12 +197,22 @@ class Channel:
         self._sending = anyio.Lock()
         self._posted: list[bytes] = []
         self._more = anyio.Event()
+        self._last = 0.0  # when something was posted
         self.over = False  # hung up
 
     def post(self, frame: Frame) -> None:
-        """Have ``write`` send the frame soon, behind those posted before. Raises where it cannot be packed."""
-        self._posted.append(pack(frame))
-        self._more.set()
+        """Send the frame behind those posted before: at once after a silence, otherwise by ``write``, with all that come
+        together. Raises where it cannot be packed.
+        """
+        raw = pack(frame)
+        now = time.monotonic()
+        quiet, self._last = now - self._last > SILENCE, now
+        if quiet and not self._posted and not self._sending.locked():
+            with suppress(ConnectionError):  # ``write`` meets it, too
+                raw = raw[self._try(raw) :]
+        if raw:
+            self._posted.append(raw)
+            self._more.set()
 
     async def write(self) -> None:
         """Send what is posted, all of one turn of the loop together, until the other end is gone or this one hangs up."""

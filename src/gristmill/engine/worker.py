@@ -111,7 +111,7 @@ class Worker:
         self._drained = anyio.Event()
         self._grace = 30.0
         self._consuming = anyio.CancelScope()
-        self._settler = Settler(broker, self._settled)
+        self._settler = Settler(broker, self._settled, crowded=self._slots.crowded)
         self._reporter = Reporter(broker, self._running)
         self._pulse = Pulse(broker, self.name, queues, self._look, timeout=heartbeat_timeout, clock=self._clock)
 
@@ -198,6 +198,7 @@ class Worker:
                 self._held[lease.id] = lease
                 self._slots.take(self._is_async(lease))
                 jobs.start_soon(self._one if self._begin(lease) else self._one_after_another, lease)
+            await anyio.lowlevel.checkpoint()  # let them begin before more is asked for
 
     def _is_async(self, lease: Lease) -> bool:
         policy = self._executor.policies.get(lease.message.task)
@@ -257,7 +258,7 @@ class Worker:
         """Why a task that has not begun is not to begin."""
         if self._cancelled.pop(task_id, False):
             return "cancel"
-        return self._reasons.get(task_id) or ("shutdown" if self._consuming.cancel_called else None)
+        return self._reasons.get(task_id)
 
     def _stop(self, task_id: str, reason: str) -> None:
         """End a task wherever it is: waiting in a middleware or for its slot, or running."""
@@ -290,7 +291,7 @@ class Worker:
 
     async def _wind_up(self) -> None:
         """Hand back what has not begun; let the running tasks end in time; then stop them."""
-        self._slots.refuse_all("shutdown")
+        self._slots.close("shutdown")
         while self._running:
             again = self._drained
             with anyio.move_on_after(self._grace) as late:
