@@ -178,7 +178,11 @@ class Link:
         timeout = self.target.timeout
         number = await connection.ask(packed("CLIENT", "ID"), timeout=timeout)
         if self._last_id is not None:
-            await connection.ask(packed("CLIENT", "KILL", "ID", str(self._last_id)), timeout=timeout)
+            last = str(self._last_id)
+            found = await connection.ask(packed("CLIENT", "LIST", "ID", last), timeout=timeout)
+            # After a restart the server counts anew, and the number is somebody else's.
+            if isinstance(found, bytes) and f" name={self.name} ".encode() in found:
+                await connection.ask(packed("CLIENT", "KILL", "ID", last), timeout=timeout)
         self._last_id = number if isinstance(number, int) else None
         await self._ask_time(connection)
 
