@@ -14,6 +14,7 @@ BROKERS: Registry[Broker] = Registry(
         "redis": "gristmill.brokers.redis.broker:RedisBroker",
         "sql": "gristmill.brokers.sql.broker:SqlBroker",
     },
+    needs={"redis": "redis"},
 )
 
 SCHEMES = {
