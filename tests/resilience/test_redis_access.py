@@ -25,7 +25,7 @@ WORKER = "worker on >w0rker-secret ~{app}:* &{app}:* +@all -@dangerous -@admin +
 READER = "reader on >r3ader-secret ~* &* +@read +@connection"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def guarded(servers: ServerPool) -> Iterator[RedisServer]:
     with servers.make(partial(RedisServer, password=PASSWORD, users=(WORKER, READER))) as server:
         yield server
@@ -102,7 +102,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def secure(servers: ServerPool, certificates: Path) -> Iterator[RedisServer]:
     with servers.make(partial(RedisServer, "redis-7", certificates=certificates, password=PASSWORD)) as server:
         yield server
@@ -121,7 +121,7 @@ async def test_tls_refuses_a_server_whose_authority_is_unknown(secure: RedisServ
 
 
 async def test_plain_text_to_a_tls_port_ends_with_an_error(secure: RedisServer) -> None:
-    error = await refused(f"redis://127.0.0.1:{secure.port}/0")
+    error = await refused(f"redis://127.0.0.1:{secure.port}/0?patience=1")
     assert f"127.0.0.1:{secure.port}" in str(error)
 
 
