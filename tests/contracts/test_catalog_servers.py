@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from gristmill.base.clock import SystemClock
 from gristmill.base.errors import Conflict, GenerationClosed, NotFound, PluginError, SettingsError, StoreUnavailable
 from gristmill.catalogs.sql import holds, intake, session
 from gristmill.catalogs.sql.catalog import SqlCatalog
-from gristmill.catalogs.sql.dialect import dialect_for
+from gristmill.catalogs.sql.dialect import MysqlDialect, PostgresDialect, dialect_for
 from gristmill.catalogs.sql.holds import hold_run
 from gristmill.ports.catalog import Dataset, GenState, NewDocument, Part, RunState
 from gristmill.testing.catalogs import a_dataset, brought_to, submitted
@@ -45,8 +46,14 @@ def server(kind: str, servers: ServerPool) -> PostgresServer | MariaServer:
 
 
 @pytest.fixture
-def open_catalog(server: PostgresServer | MariaServer) -> Iterator[Callable[[], SqlCatalog]]:
-    """Another process's catalog of the same database, so to speak."""
+def open_catalog(
+    server: PostgresServer | MariaServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], SqlCatalog]]:
+    """Another process's catalog of the same database, so to speak. A transaction may idle for as long as a test waits."""
+    for dialect in (PostgresDialect, MysqlDialect):
+        longer = re.sub(r"\b15(?=s'| \*/)", f"{2 * PATIENCE:.0f}", dialect._greeting)
+        assert longer != dialect._greeting
+        monkeypatch.setattr(dialect, "_greeting", longer)
     opened: list[SqlCatalog] = []
 
     def open_one() -> SqlCatalog:
@@ -319,10 +326,12 @@ LIMITS = {
 
 
 def test_a_process_that_freezes_in_a_transaction_does_not_hold_its_locks_for_long(
-    catalog: SqlCatalog, kind: str
+    server: PostgresServer | MariaServer, kind: str
 ) -> None:
+    catalog = SqlCatalog(server.url)
     found = catalog._session.write(lambda c: tuple(c.exec_driver_sql(LIMITS[kind]).one()))
     assert found == (("15s", "30s", "read committed") if kind == "postgres" else (15, 30, "READ-COMMITTED"))
+    catalog.close()
 
 
 # -- a server that goes
