@@ -110,6 +110,8 @@ class Line:
     @asynccontextmanager
     async def notices(self) -> AsyncIterator[AsyncIterator[Notice]]:
         await self._go("notices")
+        if self._strikes("calls fail", "notices"):
+            raise BrokerUnavailable("notices fails")
         async with self._hub.notices() as notices:
             yield _Heard(self, notices)
 

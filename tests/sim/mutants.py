@@ -15,6 +15,7 @@ from gristmill.engine.message import End, ErrorRecord, Lease, Message, Notice, R
 from gristmill.engine.slots import Slots
 from gristmill.engine.state import TaskState
 from sim.line import Line
+from sim.plan import What
 from sim.runners import SimWorker
 
 # Brokers
@@ -338,3 +339,12 @@ LINES: list[type[Line]] = [
     ReapsNothing,
     TakesNoToken,
 ]
+# What has to go wrong for these to show: only such schedules are tried.
+NEEDS: dict[type, What] = {
+    ChecksNoToken: "freezes",
+    RunsItTwice: "freezes",
+    KeepsWhatIsLost: "broker forgets",
+    TrustsNotices: "hears nothing",
+    WritesOnce: "calls fail",
+    ReapsNothing: "dies",
+}

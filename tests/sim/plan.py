@@ -12,6 +12,7 @@ LEASE = 6.0
 LATE = 0.4  # seconds that a call takes at most, but for faults
 CALLS = (
     "publish",
+    "notices",
     "reserve",
     "extend",
     "finish",
