@@ -64,11 +64,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(url: str, watch: str | None = None, *, more: int = 12) -> AsyncIterator[Scene]:
+async def scene(url: str, watch: str | None = None, *, more: int = 12, lease: float = 30.0) -> AsyncIterator[Scene]:
     """A worker on ``url`` that holds ``HELD`` tasks, with ``more`` behind them; it is watched by ``watch``."""
     async with open_broker(watch or url) as watcher, open_broker(url) as broker:
         played = Scene(watcher)
         await played.publish(HELD + more)
-        async with working(broker, played.app, inline=True, async_slots=HELD) as played.worker:
+        async with working(broker, played.app, inline=True, async_slots=HELD, lease=lease) as played.worker:
             await settles(lambda: len(played.started) == HELD)
             yield played
