@@ -23,6 +23,7 @@ from gristmill.brokers.sql.dialect import (
     driver,
     where,
 )
+from gristmill.brokers.sql.onetrip import connection_class
 from gristmill.brokers.sql.polling import NewNotices
 from gristmill.brokers.sql.presence import Nobody
 from gristmill.brokers.sql.rows import mark_writes
@@ -61,6 +62,8 @@ class PostgresDialect:
         )
         engine.dialect.use_insertmanyvalues_wo_returning = True  # a batch is one statement
         engine.dialect.do_close = self.hang_up  # type: ignore[assignment]  # SQLAlchemy logs a trace where it fails
+        if self._driver == "pg8000":
+            sa.event.listen(engine, "do_connect", _connect)
         sa.event.listen(engine, "connect", self._set_up)
         sa.event.listen(engine, "before_cursor_execute", mark_writes)
         return engine
@@ -146,6 +149,10 @@ class PostgresDialect:
         if self._driver != "pg8000":
             return {"connect_timeout": CONNECT, "application_name": "gristmill"}
         return {"timeout": SOCKET, "application_name": "gristmill", "ssl_context": _tls(url)}
+
+
+def _connect(_dialect: object, _record: object, arguments: Any, named: Any) -> Any:
+    return connection_class()(*arguments, **named)
 
 
 def _ignore(_: object) -> None:
