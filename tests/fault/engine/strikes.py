@@ -132,8 +132,11 @@ async def broker_forgets(theatre: Theatre, strike: Strike) -> bool:
     theatre.seen.whole.append(strike.fault)
     async with theatre.alone:
         began = time.monotonic()
+        theatre.life += 1
         await to_thread.run_sync(theatre.arena.forget)
+        theatre.seen.ended.clear()  # what is published again has another end
         theatre.seen.forgot.append((began, time.monotonic()))
+        theatre.life += 1
     return True
 
 

@@ -23,6 +23,7 @@ CHOSEN = int(_environ.get("FAULT_SEED", SEED))
 ROUNDS = int(_environ.get("FAULT_ROUNDS", "200"))
 USUAL = "sqlite sqlite valkey-9 valkey-9 valkey-8 redis-8 redis-7 postgres mariadb"  # twice: twice as many rounds
 BROKERS = Counter(_environ.get("FAULT_BROKERS", USUAL).replace(",", " ").split())
+NOTES = Path("build/fault")  # what failed rounds have to say
 PATIENCE = 600.0  # seconds for a round, with all that is to be started for it; a safety
 
 
@@ -94,9 +95,10 @@ def played(stage: Stage, one: Round, record: Record) -> None:
     if found:
         where = f"tests/fault/engine/test_rounds.py::test_every_round[{one}]"
         again = f"FAULT_SEED={one.seed} FAULT_BROKERS={one.broker} FAULT_ROUNDS={one.number + 1}"
-        pytest.fail(
-            "\n".join([one.told, *found, f"again: {again} .venv/bin/python -m pytest -n 0 '{where}'"]), pytrace=False
-        )
+        words = "\n".join([one.told, *found, f"again: {again} .venv/bin/python -m pytest -n 0 '{where}'"])
+        NOTES.mkdir(parents=True, exist_ok=True)
+        (NOTES / f"{one.seed}-{one}.txt").write_text(words, encoding="utf-8")  # at once: a long run tells at its end
+        pytest.fail(words, pytrace=False)
 
 
 FEW: list[tuple[str, int, list[Fault]]] = [

@@ -75,6 +75,7 @@ class Theatre:
         self._ends: dict[str, TaskRecord] = {}
         self._numbers = 0
         self._more, self._over = anyio.Event(), anyio.Event()
+        self.life = 0  # of the broker: goes up when it begins to lose its memory, and when that is done
         self._left: list[Actor] = []
         self.online = anyio.Lock()  # one thing at a time is done to the network
         self.alone = anyio.Lock()  # one thing at a time is done to the broker as a whole
@@ -199,7 +200,10 @@ class Theatre:
         """Look until every task has ended, and remember how. Once the broker has forgotten, reconcile at every look."""
         open_ones = {piece.n for piece in one.pieces}
         while open_ones - self.seen.dropped:
+            life = self.life
             known = await self._records(one, open_ones)
+            if life % 2 or life != self.life:
+                continue  # who was asked is another one by now
             for n, record in known.items():
                 if record.state.final:
                     self._ends[n] = self.seen.ended[record.id] = record
@@ -223,10 +227,15 @@ class Theatre:
 
     async def _settled(self, one: Round) -> dict[str, TaskRecord]:
         """The records, once no body of the round runs any more, wherever."""
-        while any(self._body_runs(piece.n) for piece in one.pieces):
+        while True:
+            records = await self._records(one)
+            again = (
+                [] if not self.seen.forgot else [one for one in records.values() if not one.state.final]
+            )  # late publishes
+            if not again and not any(self._body_runs(piece.n) for piece in one.pieces):
+                return await self._records(one)
             self._hear()
-            await anyio.sleep(0.05)
-        return await self._records(one)
+            await anyio.sleep(0.1)
 
     def _body_runs(self, n: str) -> bool:
         """Whether some body of the task holds its lock."""
