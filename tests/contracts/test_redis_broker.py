@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
 from gristmill.base.clock import Clock
-from gristmill.base.errors import GristmillError, SettingsError
+from gristmill.base.errors import BrokerUnavailable, GristmillError, SettingsError
 from gristmill.brokers import open_broker
 from gristmill.brokers.redis.broker import RedisBroker
 from gristmill.brokers.redis.connection import packed
@@ -18,7 +19,7 @@ from gristmill.brokers.redis.url import Address, target
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import End, Heartbeat, Lease, Message, Progress, Release
 from gristmill.engine.state import TaskState
-from gristmill.testing.brokers.making import BROKE, a_message, claim, claimed, ended, publish, record
+from gristmill.testing.brokers.making import BROKE, a_message, claim, claimed, ended, notice, publish, record
 from gristmill.testing.clock import FakeClock
 from gristmill.testing.servers import RedisServer
 from servers.pool import ServerPool
@@ -342,6 +343,42 @@ class TestConnections:
             broker._link._connection.close("by the test")
             await broker.depth()
             assert await other._link.command("CLIENT", "ID") == theirs
+
+    @pytest.mark.parametrize("channel", ["wake", "notices:state", "notices:cancel"])
+    @pytest.mark.parametrize("payload", [b"", b"nonsense", b"\xc0", b"\x91\xa1x"])
+    async def test_a_notice_that_is_none_of_ours_is_ignored(
+        self, broker: RedisBroker, server: RedisServer, channel: str, payload: bytes
+    ) -> None:
+        async with broker.notices() as notices, anyio.create_task_group() as group:
+            group.start_soon(partial(broker.reserve, ["other"], worker="w", limit=1, lease=30.0))
+            while not broker._bells._waiting:
+                await anyio.lowlevel.checkpoint()
+            server.command("PUBLISH", f"gristmill:{channel}", payload)
+            lease = await claimed(broker)
+            await succeed(broker, [lease])
+            told = await notice(notices, "state")
+            assert (told.id, told.state) == (lease.id, "succeeded")
+            await publish(broker, queue="other")
+
+    async def test_a_claim_that_cannot_be_given_back_harms_nobody(self, server: RedisServer) -> None:
+        async with opened(server, options="?patience=0.05&timeout=0.05") as broker:
+            await publish(broker, max_attempts=1)
+            server.pause()
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(partial(broker.reserve, ["default"], worker="w", limit=1, lease=30.0, wait=0))
+                    await anyio.wait_all_tasks_blocked()
+                    group.cancel_scope.cancel()
+                with pytest.raises(BrokerUnavailable):
+                    await broker.depth()
+            finally:
+                server.resume()
+            while True:
+                try:
+                    await broker.depth()
+                    break
+                except BrokerUnavailable:
+                    continue
 
 
 class TestCosts:

@@ -325,9 +325,12 @@ class RedisBroker(Broker):
 
     async def _unclaim(self, worker: str, nonce: bytes) -> None:
         """Whoever made this claim has gone: what it took goes back, uncounted."""
-        rows = await self._step("recall", worker, nonce)
-        if rows:
-            await self.release([Release(lease, counted=False) for lease in records.leases(rows, worker)])
+        try:
+            rows = await self._step("recall", worker, nonce)
+            if rows:
+                await self.release([Release(lease, counted=False) for lease in records.leases(rows, worker)])
+        except GristmillError as exc:
+            log.warning("a claim could not be given back; its leases will expire", worker=worker, error=str(exc))
 
     def _hurry(self) -> None:
         self._given_back.cancel_scope.deadline = anyio.current_time() + GIVE_BACK
@@ -345,6 +348,12 @@ class RedisBroker(Broker):
             await self._ear.hear(*wanted)
 
     def _heard(self, channel: str, payload: bytes) -> None:
+        try:
+            self._hand_on(channel, payload)
+        except msgspec.MsgspecError as exc:  # anybody may publish
+            log.warning("a notice that is none of ours was ignored", channel=channel, error=str(exc))
+
+    def _hand_on(self, channel: str, payload: bytes) -> None:
         if channel == self._wake:
             self._bells.ring(records.queues(payload))
             return
