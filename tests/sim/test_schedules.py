@@ -20,7 +20,8 @@ from sim.world import Played, play
 SEED = int(os.environ.get("SIM_SEED", "20261125"))  # noqa: TID251  the switches of `make sim`
 ROUNDS = int(os.environ.get("SIM_ROUNDS", "5000"))  # noqa: TID251
 FEW, BLOCK = 300, 50
-LINES = 40
+LINES = 60  # of a schedule that goes wrong, before it does
+IDLE_TALK = (["now"], ["beat"], ["depth"], ["purge"])
 
 
 def check(seed: int) -> Counter[str]:
@@ -39,9 +40,10 @@ def _told(seed: int, played: Played) -> str:
 
     smallest = shrink(plan(seed), fails)
     again = play(smallest)
-    first = next((n for n, line in enumerate(again.trace) if "WRONG" in line), len(again.trace))
+    lines = [line for line in again.trace if line.split()[2:3] not in IDLE_TALK]
+    first = next((n for n, line in enumerate(lines) if "WRONG" in line), len(lines))
     wrong = "\n".join(f"{kind}: {details}" for kind, details in again.wrong.items())
-    trace = "\n".join(again.trace[max(0, first - LINES) : first + 1])
+    trace = "\n".join(lines[max(0, first - LINES) : first + 1])
     command = f"SIM_SEED={seed} SIM_ROUNDS=1 {sys.executable} -m pytest -n 0 -m fault tests/sim"
     return f"seed {seed}: {', '.join(kinds)}\nagain: {command}\nthe smallest: {smallest}\n{trace}\n{wrong}"
 
