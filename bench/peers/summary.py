@@ -7,6 +7,7 @@ import collections
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def collect(folder):
         "deaths": [pick(r, "system", "role", "sig", "only_child", "opt", "exit_after_s", "redelivered_after_s", "watched_s", "error")
                    for r in rows(folder, "kill")],
         "longer_than_lease": [pick(r, "label", "task", "secs", "starts", "at_once", "error") for r in rows(folder, "duplicate")],
-        "poison": [pick(r, "label", "starts", "watch", "dead", "error") for r in rows(folder, "poison")],
+        "poison": [pick(nameless(r), "label", "starts", "watch", "dead", "error") for r in rows(folder, "poison")],
         "limits": [pick(r, "label", "kind", "exc", "process_gone_s", "after_s", "neighbour_gap_s", "starts", "error")
                    for r in rows(folder, "limits")],
         "failed": failed,
@@ -83,6 +84,11 @@ def collect(folder):
     with open(KEPT, "w") as f:
         json.dump(kept, f, indent=1, sort_keys=True)
         f.write("\n")
+
+
+def nameless(row):
+    """Without the names of workers, which are made of the host's."""
+    return dict(row, dead=[(n, state, re.sub(r"worker \S+", "its worker", error)) for n, state, error in row.get("dead") or []])
 
 
 def pick(row, *names):
@@ -119,7 +125,8 @@ def bars(kept):
     out = [
         bar("CPU per no-op over the floor's, `async def`, inline", inline["drain"]["tuned"]["cpu_ms_task"] / cpu, most=3),
         bar("CPU per no-op over the floor's, `async def`, in a runner", mine["drain"]["tuned"]["cpu_ms_task"] / cpu, most=6),
-        bar("CPU per no-op over the floor's, `def`, in runners", mine["drain"]["one"]["cpu_ms_task"] / cpu, most=6),
+        bar("CPU per no-op over the floor's, `def`, in runners", mine["drain"]["one"]["cpu_ms_task"] / cpu, most=6,
+            wall=True),      # each task is a switch of processes, and what that costs grows with the crowd
         bar("Redis commands per task, those inside scripts counted", max(redis), most=4),
         bar("batch enqueue over the floor's", mine["enqueue"]["batch"]["per_s"] / floor["enqueue"]["batch"]["per_s"], least=0.4,
             wall=True),
@@ -147,7 +154,7 @@ def bars(kept):
 
 
 def bar(what, value, *, most=None, least=None, wall=False):
-    """`wall`: of times on the clock, which say nothing where others use the processors."""
+    """`wall`: what hangs on the clock or on switches between processes says nothing where others use the processors."""
     held = (most is None or value <= most) and (least is None or value >= least)
     return {"what": what, "value": round(value, 2), "most": most, "least": least, "held": held, "wall": wall}
 
@@ -237,7 +244,7 @@ def judged(one, machine):
 
 
 def crowded(machine):
-    """Whether others used the processors during the run: its own processes alone are no more than twice the cores."""
+    """Whether others used the processors during the run: its own processes alone give no such load."""
     return machine["load"][1] > 3 * machine["cores"]
 
 
@@ -279,6 +286,8 @@ def num(value, digits=2):
         return "–"
     if value == float("inf"):
         return "never"
+    if value == int(value) and value < 100:
+        return str(int(value))
     return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}f}" if value < 10 else f"{value:.1f}"
 
 
