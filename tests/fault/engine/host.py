@@ -6,6 +6,7 @@ import signal
 import struct
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +17,7 @@ from fault.engine.ledger import Pen, Up, room, worker
 from fault.engine.mutations import Mutation, mutated
 from fault.engine.recorder import Recorder
 from gristmill.base.clock import SystemClock
+from gristmill.base.errors import BrokerUnavailable
 from gristmill.brokers import open_broker
 from gristmill.engine.broker import Broker
 from gristmill.engine.isolate import RunnerLimits
@@ -58,7 +60,9 @@ def set_offset(path: Path, seconds: float) -> None:
 
 async def main(start: Start) -> None:
     pen = Pen(room())
-    async with open_broker(start.url) as broker, anyio.create_task_group() as group:
+    async with AsyncExitStack() as stack:
+        broker = await _opened(stack, start.url)
+        group = await stack.enter_async_context(anyio.create_task_group())
         told: Broker = broker if start.mutation is None else mutated(broker, start.mutation)
         hands = Worker(
             cast("Broker", Recorder(told, worker(), pen)),
@@ -77,6 +81,15 @@ async def main(start: Start) -> None:
                 hands.drain(grace=0.3)
                 await hands.ended.wait()
                 break
+
+
+async def _opened(stack: AsyncExitStack, url: str) -> Broker:
+    """The broker, once it is there; in real life a supervisor starts a worker again that cannot begin."""
+    while True:
+        try:
+            return await stack.enter_async_context(open_broker(url))
+        except BrokerUnavailable:
+            await anyio.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import msgspec
 
-from fault.engine.plan import DOOMED, LEASE, Piece, Round
+from fault.engine.plan import DOOMED, Piece, Round
 from fault.engine.story import Story, Told
 from gristmill.engine.message import TaskRecord
 from gristmill.engine.state import TaskState
@@ -20,6 +20,7 @@ SLACK = 0.05  # seconds by which a clock read in another process may differ
 class Seen:
     """What the director saw while the round was played."""
 
+    lease: float
     struck: list[str] = field(default_factory=list)
     hits: dict[str, list[str]] = field(default_factory=dict)  # worker -> what was done to it
     whole: list[str] = field(default_factory=list)  # what was done to the broker as a whole
@@ -125,13 +126,14 @@ def _bodies(piece: Piece, record: TaskRecord, story: Story, seen: Seen) -> Itera
         yield f"TOO LATE {piece.n} began after its deadline"
     if record.id in seen.cancelled and not seen.forgot:
         before, at = seen.cancelled[record.id]
-        if before is TaskState.QUEUED and any(one.at > at for one in begun):
-            yield f"CANCEL UNHEARD {piece.n} began after it had been cancelled"
+        claims = [one for one in story.calls.get(record.id, []) if one.call == "claim" and one.before > at]
+        if before is TaskState.QUEUED and claims:
+            yield f"CANCEL UNHEARD {piece.n} was handed out to {claims[0].worker} after it had been cancelled"
     for number, one in enumerate(begun):
         others = [
             other for other in begun[:number] if other.nonce not in story.left or story.left[other.nonce].at > one.at
         ]
-        if one.beside and all(other.worker == one.worker for other in others):
+        if one.beside and others and all(other.worker == one.worker for other in others):
             yield f"TWO AT ONCE {piece.n}: {one.worker} ran two bodies of it"
 
 
@@ -178,11 +180,11 @@ def _superseded(new: Told, mine: list[Told], story: Story, seen: Seen, who: str)
     """``mine`` are the calls of the lease that was before: it must have expired, and not without a reason."""
     old = next(one for one in mine if one.call == "claim")
     renewed = max(one.before for one in mine if one.call in ("claim", "extend") and one.item.kept)
-    if not seen.jumped and new.after + SLACK < renewed + LEASE:
+    if not seen.jumped and new.after + SLACK < renewed + seen.lease:
         yield f"TWO HOLDERS {who}, {new.after - renewed:.2f} s after it was renewed"
     if seen.hits.get(old.worker) or seen.whole or seen.jumped:
         return
-    if seen.starved > LEASE / 15 or story.slowest(old.worker, old.before, new.after) > LEASE / 5:
+    if seen.starved > seen.lease / 15 or story.slowest(old.worker, old.before, new.after) > seen.lease / 5:
         seen.excused += 1  # a machine, or a broker, as slow as that renews no lease in time
     else:
         yield f"LOST LEASE {who}: nothing was done to {old.worker}"

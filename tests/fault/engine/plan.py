@@ -14,7 +14,8 @@ from gristmill.engine.message import Message
 
 SEED = 20261125
 LEASE = 1.5  # seconds
-LONG = 3 * LEASE  # seconds for which a body holds on to the GIL or to its loop
+LEASES = {"postgres": 3.0, "mariadb": 3.0}  # who is asked by many statements answers later on a loaded machine
+LONG = 3  # leases for which a body holds on to the GIL or to its loop
 TASKS = 50
 
 End = Literal["succeeded", "failed", "dead", "cancelled"]
@@ -107,6 +108,10 @@ class Round:
         return f"{self.broker}-{self.number}"
 
     @property
+    def lease(self) -> float:
+        return LEASES.get(self.broker, LEASE)
+
+    @property
     def told(self) -> str:
         faults = ", ".join(f"{one.fault} after {one.after} (worker {one.place})" for one in self.strikes)
         return f"round {self} of seed {self.seed}: {self.workers} workers, {len(self.pieces)} tasks; {faults}"
@@ -116,7 +121,7 @@ def make(broker: str, number: int, *, seed: int = SEED, faults: Sequence[Fault] 
     """The round. ``faults`` are those that this broker can have; the number sees to it that each has its turn."""
     rng = Random(f"{seed} {broker} {number}")
     possible = list(faults) or HOST
-    pieces = _pieces(rng, f"{seed}.{broker}.{number}")
+    pieces = _pieces(rng, f"{seed}.{broker}.{number}", LONG * LEASES.get(broker, LEASE))
     strikes = [_strike(rng, possible[number % len(possible)])]
     strikes += [_strike(rng, rng.choice(possible)) for _ in range(rng.choice([0, 1, 1, 2]))]
     waiting = [one.n for one in pieces if one.end == "cancelled"]
@@ -156,7 +161,7 @@ _KINDS: dict[str, int] = {
 }
 
 
-def _pieces(rng: Random, tag: str) -> list[Piece]:
+def _pieces(rng: Random, tag: str, long: float) -> list[Piece]:
     kinds = list(_KINDS)
     drawn = list(_KINDS) + rng.choices(kinds, list(_KINDS.values()), k=TASKS - len(kinds) - 3)
     drawn += [
@@ -165,11 +170,11 @@ def _pieces(rng: Random, tag: str) -> list[Piece]:
     rng.shuffle(drawn)
     made: list[Piece] = []
     for count, kind in enumerate(drawn):
-        made += _piece(rng, f"{tag}.{count}", kind)
+        made += _piece(rng, f"{tag}.{count}", kind, long)
     return made
 
 
-def _piece(rng: Random, n: str, kind: str) -> list[Piece]:
+def _piece(rng: Random, n: str, kind: str, long: float) -> list[Piece]:
     fields: dict[str, Any] = {
         "task": "nap" if kind == "late" else kind,
         "queue": QUEUE,
@@ -182,7 +187,7 @@ def _piece(rng: Random, n: str, kind: str) -> list[Piece]:
         fields["key"] = f"key-{n}"
     if kind == "late":
         fields |= {"delay": 0.4, "deadline": 0.1}
-    args, children = [n, *_arguments(rng, kind)], []
+    args, children = [n, *_arguments(rng, kind, long)], []
     if kind == "parent":
         child: dict[str, Any] = {"task": "nap", "args": [f"{n}.child", 0.01], "key": f"key-{n}.child"}
         child |= {"queue": QUEUE, "lane": "e", "max_attempts": PATIENT}
@@ -196,12 +201,12 @@ def _piece(rng: Random, n: str, kind: str) -> list[Piece]:
     return [Piece(n, message, end, error, rng.randrange(3), again=again), *children]
 
 
-def _arguments(rng: Random, kind: str) -> list[Any]:
+def _arguments(rng: Random, kind: str, long: float) -> list[Any]:
     match kind:
         case "nap" | "nap_async":
             return [rng.choice([0.0, 0.0, round(rng.uniform(0.01, 0.3), 2), round(rng.uniform(0.3, 1.5), 2)])]
         case "holds_gil" | "blocks_loop":
-            return [LONG]
+            return [long]
         case "flaky":
             return [rng.randint(2, 4)]
         case "late":

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from fault.engine.plan import LEASE, Fault, Strike
+from fault.engine.plan import Fault, Strike
 from gristmill.testing.proxy import Proxy
 
 if TYPE_CHECKING:
     from fault.engine.theatre import Theatre
 
-OUTAGE = 1.5 * LEASE  # seconds that something is away: longer than a lease
+OUTAGE = 1.5  # leases that something is away
 
 
 async def kill_keeper(theatre: Theatre, strike: Strike) -> bool:
@@ -49,7 +49,7 @@ async def stop_runner(theatre: Theatre, strike: Strike) -> bool:
         return False
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
-        await anyio.sleep(OUTAGE)
+        await anyio.sleep(OUTAGE * theatre.lease)
         os.kill(pid, signal.SIGCONT)
     return True
 
@@ -70,7 +70,7 @@ async def _stop(theatre: Theatre, strike: Strike, *, whole: bool) -> bool:
         return False
     actor.stop(whole=whole)
     try:
-        await anyio.sleep(LEASE)
+        await anyio.sleep(theatre.lease)
         await theatre.lets_go(actor)
     finally:
         actor.go_on()
@@ -103,9 +103,9 @@ async def clock_jump(theatre: Theatre, strike: Strike) -> bool:
     rng, actor = Random(strike.seed), theatre.pick(strike.place)
     if theatre.arena.shared_clock:
         theatre.seen.jumped = True
-        theatre.jump(actor, rng.choice([0.5, 2.0, 5.0]) * LEASE)
+        theatre.jump(actor, rng.choice([0.5, 2.0, 5.0]) * theatre.lease)
     else:
-        theatre.jump(actor, rng.choice([-3600.0, -LEASE, 2 * LEASE, 3600.0]))
+        theatre.jump(actor, rng.choice([-3600.0, -theatre.lease, 2 * theatre.lease, 3600.0]))
     return True
 
 
@@ -114,7 +114,7 @@ async def broker_paused(theatre: Theatre, strike: Strike) -> bool:
     async with theatre.alone:
         await to_thread.run_sync(theatre.arena.pause)
         try:
-            await anyio.sleep(OUTAGE)
+            await anyio.sleep(OUTAGE * theatre.lease)
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(theatre.arena.resume)
@@ -181,7 +181,7 @@ async def _trouble(theatre: Theatre, strike: Strike, begin: Callable[[Proxy], No
     async with theatre.online:
         await to_thread.run_sync(begin, proxy)
         try:
-            await anyio.sleep(OUTAGE)
+            await anyio.sleep(OUTAGE * theatre.lease)
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(proxy.heal)

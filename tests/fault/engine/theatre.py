@@ -20,7 +20,7 @@ from fault.engine.host import QUEUE, Start, offset, set_offset
 from fault.engine.ledger import Reader
 from fault.engine.mutations import Mutation
 from fault.engine.oracle import Seen, wrong
-from fault.engine.plan import LEASE, Piece, Round, Strike
+from fault.engine.plan import Piece, Round, Strike
 from fault.engine.story import Story
 from fault.engine.strikes import STRIKES
 from gristmill.base.errors import BrokerUnavailable
@@ -63,7 +63,7 @@ class Theatre:
         self.room = room
         self.proxy = proxy  # before the first worker
         self.actors: dict[int, Actor] = {}
-        self.story, self.seen = Story(), Seen()
+        self.story, self.seen = Story(), Seen(0.0)
         self.spoilt = False  # something went wrong: no round after it can be trusted
         self._mutation = mutation
         room.mkdir(parents=True)
@@ -87,7 +87,7 @@ class Theatre:
 
     async def play(self, one: Round) -> list[str]:
         """Play a round. Returns everything that was wrong; if nothing was, the theatre is ready for another one."""
-        self._round, self.story, self.seen = one, Story(up=self.story.up), Seen()
+        self._round, self.story, self.seen = one, Story(up=self.story.up), Seen(one.lease)
         self._asked, self._ends, self._over = set(), {}, anyio.Event()
         for place in range(one.workers):
             self.enter(place)
@@ -308,9 +308,13 @@ class Theatre:
         clock = str(self._clock) if self.arena.shared_clock else ""
         backend = "trio" if self._numbers % 3 == 0 else "asyncio"
         port = self.proxy.port if self.proxy is not None and place == 0 else None
-        told = Start(self.arena.url(port), LEASE, clock, backend=backend, mutation=self._mutation)
+        told = Start(self.arena.url(port), self.lease, clock, backend=backend, mutation=self._mutation)
         actor = self.actors[place] = cast.start(f"w{place}-{self._numbers}", place, self.room, told)
         return actor
+
+    @property
+    def lease(self) -> float:
+        return self._round.lease
 
     @property
     def pieces(self) -> list[Piece]:
@@ -321,7 +325,7 @@ class Theatre:
 
     async def lets_go(self, actor: Actor) -> None:
         """Return when the broker does not believe any more that this worker holds anything."""
-        with anyio.move_on_after(4 * LEASE):
+        with anyio.move_on_after(4 * self.lease):
             while any(record.worker == actor.name for record in await self.everything(TaskState.RUNNING)):  # noqa: ASYNC110
                 await anyio.sleep(0.1)  # nobody tells
 
