@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gristmill.engine.message import new_message
 from gristmill.engine.outcome import failure, success
 from gristmill.engine.wire import (
+    SILENCE,
     Answer,
     Ask,
     Beat,
@@ -77,6 +78,33 @@ async def test_large_frames_of_many_senders_never_mix(ends: Ends) -> None:
         while len(got) < 52:
             got += await there.receive()
     assert sorted(map(hash, map(pack, got))) == sorted(map(hash, map(pack, everything)))
+
+
+@pytest.mark.anyio
+async def test_posted_frames_come_whole_and_in_their_order(ends: Ends) -> None:
+    here, there = Channel(ends[0]), Channel(ends[1])
+    posted: list[Frame] = [Stop("first", ""), LARGE, *(Stop(str(n), "") for n in range(50)), LARGE, Stop("last", "")]
+    got: list[Frame] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(here.write)
+        for number, frame in enumerate(posted):
+            here.post(frame)
+            if number % 7 == 0:  # some at once, some together
+                await anyio.sleep(2 * SILENCE)
+        while len(got) < len(posted):
+            got += await there.receive()
+        here.hang_up()  # and so ``write`` ends
+    assert got == posted
+
+
+@pytest.mark.anyio
+async def test_what_is_posted_to_nobody_is_lost_without_a_word(ends: Ends) -> None:
+    here = Channel(ends[0])
+    ends[1].close()
+    here.post(LARGE)
+    here.post(Beat())
+    await here.write()
+    assert await here.receive() == []
 
 
 @pytest.mark.anyio
