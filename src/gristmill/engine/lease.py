@@ -38,15 +38,13 @@ async def renew(
         if not leases:
             continue
         try:
-            lost = await broker.extend(leases, lease=lease)
-            records = await broker.describe(running())
+            for one in await broker.extend(leases, lease=lease):
+                if held.get(one.id) is one:
+                    stop(one.id, "lost")
+            with anyio.move_on_after(pause):  # however slow this answer is, it costs no lease
+                for record in await broker.describe(running()):
+                    if record is not None and record.cancel_requested:
+                        stop(record.id, "cancel")
         except BrokerUnavailable as exc:
             log.warning("leases could not be renewed", error=str(exc), leases=len(leases))
             pause = lease / AGAIN
-            continue
-        for one in lost:
-            if held.get(one.id) is one:
-                stop(one.id, "lost")
-        for record in records:
-            if record is not None and record.cancel_requested:
-                stop(record.id, "cancel")
