@@ -18,7 +18,7 @@ from gristmill.base.clock import Clock
 from gristmill.brokers.memory import MemoryBroker
 from gristmill.engine.message import Lease, Message, TaskRecord
 from gristmill.engine.state import TaskState
-from sim.plan import LEASE, STRUCK_BROKER, Plan
+from sim.plan import LEASE, STRUCK_BROKER, Fault, Plan
 
 SOON = 1.0  # P5
 LATER = (
@@ -62,6 +62,14 @@ class Claim:
     queues: Sequence[str]
     seconds: float
     per_lane: int | None
+
+
+def _over(fault: Fault) -> float:
+    """When nothing of a fault is felt any more."""
+    if fault.what in STRUCK_BROKER:
+        return fault.at + BLINK
+    lasts = 2 if fault.what == "calls are slow" else 1  # the last slow call begins at its end
+    return fault.at + lasts * max(fault.seconds, 0.0) + BLINK
 
 
 class Oracle:
@@ -120,7 +128,7 @@ class Oracle:
         return any(
             fault.at <= now
             and (deaf or fault.what != "hears nothing")
-            and fault.at + max(fault.seconds, 0.0) * (fault.what not in STRUCK_BROKER) + BLINK >= since
+            and _over(fault) >= since
             and (fault.line == line or fault.what in STRUCK_BROKER)
             for fault in self.plan.faults
         )
