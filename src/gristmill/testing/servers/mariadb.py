@@ -101,6 +101,7 @@ class MariaServer(Server):
             f"--datadir={self._data}",
             f"--user={pwd.getpwuid(os.getuid()).pw_name}",
             "--innodb-log-file-size=8M",
+            f"--tmpdir={self.folder}",  # one that starts removes the tables of all others that share it
         ]
 
     def _command(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import socket
@@ -231,7 +232,12 @@ class Server(ABC):
         self._paused = False
 
     def _log_end(self) -> str:
-        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "(no log)"
+        """What it said is wrong, and its last words."""
+        if not self.log.exists():
+            return "(no log)"
+        text = self.log.read_text(errors="replace")
+        wrong = [line for line in text.splitlines() if re.search(r"\b(ERROR|FATAL|PANIC)\b", line)]
+        return "\n".join([*wrong[:20], "...", text[-2000:]])
 
     def __enter__(self) -> Self:
         try:
