@@ -8,15 +8,20 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from gristmill.base.errors import EngineError
 from gristmill.engine.async_runner import STEP_TABLE
+from gristmill.engine.broker import Broker
 from gristmill.engine.children import Attempt, Runner
+from gristmill.engine.isolate import STARTS
 from gristmill.engine.message import new_message
 from gristmill.engine.outcome import Outcome, stopped
 from gristmill.engine.task import Policy
 from gristmill.engine.wire import Channel, Work
+from gristmill.testing.workers import run, working
 
 KILLED = int(signal.SIGKILL)  # as waitpid tells it
 
@@ -82,3 +87,43 @@ def test_who_ends_the_runner_itself_is_to_blame_though_it_was_about_to_be_killed
     runner.died(3 << 8)  # its own exit code
     assert blamed(poison)
     assert cancelled.outcome == stopped("cancel")
+
+
+FRAIL = """
+import os, pathlib, signal
+from gristmill.engine.task import App
+
+app = App("frail")
+starts = pathlib.Path(__file__).with_suffix(".starts")
+with starts.open("a") as file:
+    file.write("x")
+if len(starts.read_text()) <= {deaths}:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@app.task(name="body")
+def body() -> int:
+    return 7
+"""
+
+
+@pytest.fixture
+def frail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int) -> str:
+    """An app during whose first imports its process is killed."""
+    (tmp_path / f"frail{deaths}.py").write_text(FRAIL.format(deaths=deaths), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    return f"frail{deaths}:app"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("deaths", [STARTS - 1])
+async def test_a_nursery_that_is_killed_while_it_starts_is_started_again(memory_broker: Broker, frail: str) -> None:
+    async with working(memory_broker, frail):
+        assert (await run(memory_broker, new_message("body"))).result == b"7"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("deaths", [STARTS])
+async def test_an_app_whose_process_never_survives_its_import_is_an_error(memory_broker: Broker, frail: str) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(EngineError, match="ended while it was starting"), flatten_subgroups=True):
+        async with working(memory_broker, frail):
+            pass

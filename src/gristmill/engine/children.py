@@ -133,6 +133,7 @@ class Nursery:
         self.channel = Channel(ours)
         self.runners: dict[int, Runner] = {}
         self.over = anyio.Event()
+        self.answered = False  # whether it said how the import of the app went
         self._booted = anyio.Event()
         self._answer = Booted(error="its process ended while it was starting")
 
@@ -156,7 +157,7 @@ class Nursery:
 
     def _hear(self, frame: Frame) -> None:
         if isinstance(frame, Booted):
-            self._answer = frame
+            self._answer, self.answered = frame, True
             self._booted.set()
         elif isinstance(frame, Forked) and frame.number in self.runners:
             self.runners[frame.number].pid = frame.pid

@@ -46,6 +46,7 @@ PATIENCE = 0.4  # seconds between asking a body to stop and ending its process
 WATCH = 0.05  # seconds between looks at busy runners
 DEAF = 0.36  # seconds without a sign of an async runner's loop, after which it is looked at
 BURNED = 0.15  # seconds of processor time used meanwhile: it does run, but not its loop
+STARTS = 3  # of a nursery, when it ends while it is starting
 DEAF_ANYWAY = 5.0  # seconds after which a silent loop is given up even if it burned nothing
 
 Publish = Callable[[Sequence[Message]], Coroutine[Any, Any, list[bool]]]
@@ -372,15 +373,24 @@ class Pool:
                 self._shared = None
                 if self._nursery is not None:
                     await self._nursery.close()
-                nursery = Nursery()
-                self._children.start_soon(nursery.listen)
-                try:
-                    booted = await nursery.boot(self._boot)
-                except BaseException:
-                    with anyio.CancelScope(shield=True):
-                        await nursery.close()
+                self._nursery = await self._start_nursery()
+            return self._nursery
+
+    async def _start_nursery(self) -> Nursery:
+        """A nursery that has imported the app. One that is killed while it starts is no fault of the app: another is tried."""
+        for start in range(STARTS):
+            nursery = Nursery()
+            self._children.start_soon(nursery.listen)
+            try:
+                booted = await nursery.boot(self._boot)
+            except BaseException as exc:
+                with anyio.CancelScope(shield=True):
+                    await nursery.close()
+                if nursery.answered or start == STARTS - 1 or not isinstance(exc, EngineError):
                     raise
+                log.warning("a nursery ended while it was starting; another is started")
+            else:
                 self.policies = {policy.name: policy for policy in booted.policies}
                 self.periodics = booted.periodics
-                self._nursery = nursery
-            return self._nursery
+                break
+        return nursery
