@@ -133,7 +133,7 @@ def _bodies(piece: Piece, record: TaskRecord, story: Story, seen: Seen) -> Itera
         others = [
             other for other in begun[:number] if other.nonce not in story.left or story.left[other.nonce].at > one.at
         ]
-        if one.beside and others and all(other.worker == one.worker for other in others):
+        if one.beside and others and all((other.worker, other.id) == (one.worker, one.id) for other in others):
             yield f"TWO AT ONCE {piece.n}: {one.worker} ran two bodies of it"
 
 
