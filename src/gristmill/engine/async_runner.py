@@ -91,8 +91,8 @@ class _AsyncRunner:
             share = None if frame.memory_limit is None else Share(frame.memory_limit)
             job = _Job(ctx, share, None if limit is None else time.monotonic() + limit)
             self._jobs[ctx.id] = job
-            self._busy.set()
             children.start_soon(self._run, frame, job)
+            self._busy.set()  # after the body: that it has begun can be told while it waits
         elif isinstance(frame, Stop) and frame.id in self._jobs:
             self._jobs[frame.id].stop(frame.reason)
         elif isinstance(frame, Answer) and frame.number in self._answers:

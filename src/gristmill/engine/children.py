@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import msgspec
 from anyio import to_thread
 
 from gristmill.base.errors import EngineError, RunnerCrashed
@@ -66,6 +68,7 @@ class Runner:
         self.killed = False
         self.sentenced = False  # killed for the verdict on one of its tasks
         self.unfit = ""  # why it could not begin to work
+        self.hear: Callable[[Runner, Frame], None] = lambda runner, frame: None
 
     @property
     def usable(self) -> bool:
@@ -81,6 +84,12 @@ class Runner:
                 with suppress(ProcessLookupError):
                     end(self.pid, signal.SIGKILL)
         await self.gone.wait()
+
+    def hear_out(self) -> None:
+        """The last words of a process that is gone: they may come in the same moment as the news of its death."""
+        with suppress(msgspec.DecodeError):
+            for frame in self.channel.receive_now():
+                self.hear(self, frame)
 
     def died(self, status: int | None) -> None:
         """The process is gone: every task of it gets its outcome, or None where another one was to blame."""
@@ -164,6 +173,7 @@ class Nursery:
             self.runners[frame.number].known.set()
         elif isinstance(frame, Died) and frame.number in self.runners:
             runner = self.runners.pop(frame.number)
+            runner.hear_out()
             runner.died(frame.status)
             if not runner.killed and not os.WIFEXITED(frame.status):
                 log.warning("a runner died", pid=runner.pid, how=_how(frame.status))

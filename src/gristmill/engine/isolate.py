@@ -154,13 +154,14 @@ class Pool:
         job = Attempt(Work(message, attempt, next(self._slots), memory), policy, runner, base=runner.rss)
         if policy.time_limit is not None:
             job.until = time.monotonic() + policy.time_limit
-        if runner.is_async and not runner.jobs:
-            runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
+        rested = runner.is_async and not runner.jobs
         runner.jobs[message.id] = self._jobs[message.id] = job
         if runner.gone.is_set():  # it went between being chosen and getting this task
             job.end(None)
         try:
             runner.channel.post(job.work)
+            if rested:
+                runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
             if memory is not None and not job.base:
                 await runner.known.wait()
                 job.base = runner.resident()
@@ -231,6 +232,7 @@ class Pool:
             steps.truncate(STEP_TABLE)
             table = mmap.mmap(steps.fileno(), STEP_TABLE)
             runner = Runner(next(self._numbers), is_async, Channel(ours), table)
+            runner.hear = self._hear
             nursery.runners[runner.number] = runner
             try:
                 await nursery.channel.send(Fork(runner.number, is_async), [theirs.fileno(), steps.fileno()])

@@ -267,6 +267,14 @@ class Channel:
             if frames:
                 return frames
 
+    def receive_now(self) -> list[Frame]:
+        """What has come already, without waiting."""
+        frames: list[Frame] = []
+        with suppress(BlockingIOError, ConnectionError):
+            while self.sock.fileno() >= 0 and (data := self.sock.recv(_PIECE)):
+                frames += self._unpacker.feed(data)
+        return frames
+
     def hang_up(self) -> None:
         """End the talk: both sides' ``receive`` come back empty, and ``write`` comes to its end."""
         self.over = True
