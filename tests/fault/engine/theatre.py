@@ -36,6 +36,7 @@ LOOK = 0.02  # seconds between looks at the ledger
 BATCH = 0.7  # seconds after which the next tasks are published, at the latest
 DEAF, DEAF_SECONDS = 5, 60.0  # who takes nothing in so many rounds, and that long, does not hear its broker any more
 PATIENCE = 150.0  # seconds for a round to end: a safety; who is not done by then never will be
+MUTANTS = 60.0  # the same where something is broken on purpose: many a mutant never ends
 
 
 class Unfinished(Exception):
@@ -95,7 +96,7 @@ class Theatre:
         for actor in self.actors.values():
             actor.hits.clear()
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(PATIENCE if self._mutation is None else MUTANTS):
                 await self._perform(one)
                 records = await self._settled(one)
         except TimeoutError:
