@@ -68,6 +68,7 @@ class _AsyncRunner:
         self._answers: dict[int, tuple[anyio.Event, list[Answer]]] = {}
         self._scale = Scale()
         self._busy = anyio.Event()
+        self._armed = False
         self._turns = 0
         self._seen = 0
         self._missed = 0
@@ -91,6 +92,7 @@ class _AsyncRunner:
             share = None if frame.memory_limit is None else Share(frame.memory_limit)
             job = _Job(ctx, share, None if limit is None else time.monotonic() + limit)
             self._jobs[ctx.id] = job
+            self._arm()  # before the body: its first step may be the one that blocks
             children.start_soon(self._run, frame, job)
             self._busy.set()  # after the body: that it has begun can be told while it waits
         elif isinstance(frame, Stop) and frame.id in self._jobs:
@@ -117,20 +119,23 @@ class _AsyncRunner:
 
     async def _beat(self) -> None:
         """While there is work, show that the loop turns, and have a timer look that it does; and keep the soft limits."""
-        armed = False
         while True:
             self._busy = anyio.Event()
             if not self._jobs:
-                armed = False
+                self._armed = False
                 signal.setitimer(signal.ITIMER_REAL, 0.0)
                 await self._busy.wait()
-            if not armed:
-                armed, self._missed = True, 0
-                signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+            self._arm()
             self._turns += 1
             self._channel.post(Beat(self._heaviest()))
             self._end_late()
             await anyio.sleep(BEAT)
+
+    def _arm(self) -> None:
+        if not self._armed:
+            self._armed, self._missed = True, 0
+            self._turns += 1  # the first tick counts from now
+            signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
 
     def _end_late(self) -> None:
         now = time.monotonic()
