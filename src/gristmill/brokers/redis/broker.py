@@ -234,7 +234,7 @@ class RedisBroker(Broker):
         send, receive = anyio.create_memory_object_stream[Notice](NOTICE_BUFFER)
         self._watched.update(list(self._channels))
         try:
-            await self._ear.hear(*self._channels)
+            await self._ear.hear(*self._channels, anew=True)
             self._watchers[send] = KINDS
             with receive:
                 yield receive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -33,6 +34,7 @@ class Ear:
         self._tell, self._deaf = heard, deaf
         self._rng = Random()  # noqa: S311  jitter, no secret
         self._wanted: set[str] = set()
+        self._confirmed: Counter[str] = Counter()  # how often the server has confirmed a channel
         self._on: set[str] = set()  # what the server has confirmed on this connection
         self._connection: Connection | None = None
         self._change = anyio.Event()
@@ -65,16 +67,24 @@ class Ear:
         """Whether nothing of it is missed now."""
         return channel in self._on
 
-    async def hear(self, *channels: str) -> None:
-        """Return once these are subscribed. Raises BrokerUnavailable."""
-        new = [channel for channel in channels if channel not in self._wanted]
+    async def hear(self, *channels: str, anew: bool = False) -> None:
+        """Return once these are subscribed. Raises BrokerUnavailable.
+
+        ``anew``: and what was said on them before has been heard, for the server confirms in order.
+        """
+        before = {channel: self._confirmed[channel] for channel in channels} if anew else {}
+
+        def subscribed() -> bool:
+            return self._on.issuperset(channels) and all(self._confirmed[one] > n for one, n in before.items())
+
+        new = [channel for channel in channels if anew or channel not in self._wanted]
         self._wanted.update(new)
         if new and self._connection is not None:
             self._connection.send(packed("SUBSCRIBE", *new))
         elif new:
             self._changed()
         with anyio.move_on_after(self._target.patience):
-            while not self._on.issuperset(channels):
+            while not subscribed():
                 await self._change.wait()
                 if self._refused:
                     break
@@ -82,7 +92,7 @@ class Ear:
             self._wanted.difference_update(channels)
             refused, self._refused = self._refused, ""
             raise SettingsError(f"engine.broker: at {self._target.where} we may not listen to {channels}: {refused}")
-        if not self._on.issuperset(channels):
+        if not subscribed():
             raise BrokerUnavailable(f"the broker at {self._target.where} gives no notices: {self._why}")
 
     def forget(self, channel: str) -> None:
@@ -114,8 +124,10 @@ class Ear:
         elif kind == b"subscribe":
             channel = rest[0].decode()
             if channel in self._wanted:
-                self._on.add(channel)
-                self._deaf()
+                self._confirmed[channel] += 1
+                if channel not in self._on:
+                    self._on.add(channel)
+                    self._deaf()
                 self._changed()
 
     def _changed(self) -> None:
