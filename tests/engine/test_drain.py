@@ -127,7 +127,7 @@ async def test_ends_that_the_broker_missed_are_written_before_the_worker_goes(me
     async with working(flaky.broker) as worker:
         flaky.fail("finish", times=2)
         await memory_broker.publish([message])
-        await reached(memory_broker, message, TaskState.RUNNING)
+        await settles(lambda: flaky.failed["finish"] > 0)
         worker.drain(grace=60.0)
         await worker.ended.wait()
     assert (await ends(memory_broker, [message]))[0].result == b"2"

@@ -142,8 +142,8 @@ def test_an_interrupted_worker_hands_its_work_back_uncounted(commands: Commands,
 
 def test_a_worker_whose_app_cannot_be_loaded_says_why(commands: Commands) -> None:
     code, _, err = commands.run("worker", "--app", "nowhere.at:all")
-    assert code == 1
-    assert "error: the app 'nowhere.at:all' cannot be loaded: ModuleNotFoundError" in err
+    assert code == 2
+    assert "the app 'nowhere.at:all' cannot be loaded: ModuleNotFoundError" in err
 
 
 def test_processor_time_of_runners_counts_for_the_command(commands: Commands) -> None:

@@ -6,6 +6,7 @@ removes the other. (A death signal of the kernel would follow the thread that st
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -83,3 +84,12 @@ def _start() -> subprocess.Popen[bytes]:
             cwd="/",
         )
     return _guardian
+
+
+@atexit.register
+def _end() -> None:
+    """Let the guardian see to what is left, and wait for it."""
+    if _guardian is not None and _owner == os.getpid():
+        assert _guardian.stdin is not None
+        _guardian.stdin.close()
+        _guardian.wait()
