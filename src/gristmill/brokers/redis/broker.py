@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -46,6 +45,7 @@ log = get_logger(__name__)
 KINDS = ("state", "progress", "cancel")  # of notices; each has a channel
 NOTICE_BUFFER = 10_000  # notices a watcher may lag behind before it misses some
 LOOK_AGAIN = 60.0  # seconds after which a reserve that waits looks even if it heard nothing
+LINGER = 30.0  # seconds for which notices are heard on after the last watcher has left
 GIVE_BACK = 2.0  # seconds at the end for what cancelled claims have taken
 FORGET_EVERY = 60.0  # seconds between looks for records whose time is over, and for workers that are silent
 SIGNS_KEPT = 1800.0  # seconds
@@ -77,7 +77,8 @@ class RedisBroker(Broker):
             self._wake = f"{self._target.prefix}gristmill:wake"
             self._ends = f"{self._target.prefix}gristmill:notices:state"
             self._watchers: dict[MemoryObjectSendStream[Notice], Sequence[str]] = {}
-            self._watched: Counter[str] = Counter()
+            self._watching, self._left = 0, 0.0  # how many watch, and when the last one left
+            self._capped = False  # whether a reserve has ever waited for the ends of others
             self._forgot = self._clock.monotonic()
             self._tidied = 0.0
             children = await stack.enter_async_context(anyio.create_task_group())
@@ -232,7 +233,7 @@ class RedisBroker(Broker):
     @asynccontextmanager
     async def notices(self) -> AsyncIterator[AsyncIterator[Notice]]:
         send, receive = anyio.create_memory_object_stream[Notice](NOTICE_BUFFER)
-        self._watched.update(list(self._channels))
+        self._watching += 1
         try:
             await self._ear.hear(*self._channels, anew=True)
             self._watchers[send] = KINDS
@@ -241,10 +242,8 @@ class RedisBroker(Broker):
         finally:
             self._watchers.pop(send, None)
             send.close()
-            self._watched.subtract(list(self._channels))
-            for channel in self._channels:
-                if not self._watched[channel]:
-                    self._ear.forget(channel)
+            self._watching -= 1
+            self._left = self._clock.monotonic()
 
     async def beat(self, heartbeat: Heartbeat, *, timeout: float) -> None:
         await self._step("beat", heartbeat.name, to_json(heartbeat), repr(float(timeout)), int(SIGNS_KEPT))
@@ -343,6 +342,7 @@ class RedisBroker(Broker):
             await self.purge(states=states, older_than=ttl)
 
     async def _hear(self, ends: bool) -> None:
+        self._capped = self._capped or ends
         wanted = (self._wake, self._ends) if ends else (self._wake,)
         if not all(map(self._ear.hears, wanted)):
             await self._ear.hear(*wanted)
@@ -362,6 +362,7 @@ class RedisBroker(Broker):
             self._bells.ring_ends()
         watchers = [watcher for watcher, kinds in self._watchers.items() if kind in kinds]
         if not watchers:
+            self._turn_away(channel)
             return
         for notice in records.notices(kind, payload):
             for watcher in watchers:
@@ -369,6 +370,13 @@ class RedisBroker(Broker):
                     watcher.send_nowait(notice)
                 except (anyio.WouldBlock, anyio.BrokenResourceError):
                     continue  # a notice is a hint; the record has the truth
+
+    def _turn_away(self, channel: str) -> None:
+        """Nobody has watched for a while: the server need not tell us any more. Who asks for results one by one is spared
+        a subscription for each."""
+        needed = self._watching or (self._capped and channel == self._ends)
+        if not needed and self._clock.monotonic() - self._left > LINGER:
+            self._ear.forget(channel)
 
     def _now(self) -> float:
         return self._link.now() if self._given is None else self._given.now()
