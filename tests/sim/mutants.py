@@ -187,7 +187,10 @@ class AcknowledgesFirst(SimWorker):
 
 
 class RunsItTwice(SimWorker):
-    """A task that comes again begins, though its own earlier body is still there."""
+    """A task that comes again begins, though its own earlier body is still there, and however old the claim is."""
+
+    async def _still_ours(self, leases: list[Lease]) -> list[Lease]:
+        return leases
 
     def _begin(self, lease: Lease) -> bool:
         self._running[lease.id] = lease

@@ -184,6 +184,7 @@ class Worker:
             if not (room := self._slots.room()):
                 await self._slots.more_room()
                 continue
+            asked = self._clock.monotonic()
             try:
                 leases = await self._broker.reserve(
                     self._queues, worker=self.name, limit=room, lease=self._lease, per_lane=self._lane_limit
@@ -194,11 +195,24 @@ class Worker:
                 await anyio.sleep(pause)
                 pause = min(pause * 2, 5.0)
                 continue
+            self._held.update({lease.id: lease for lease in leases})
+            if self._clock.monotonic() - asked >= self._lease:
+                leases = await self._still_ours(leases)
             for lease in leases:
-                self._held[lease.id] = lease
                 self._slots.take(self._is_async(lease))
                 jobs.start_soon(self._one if self._begin(lease) else self._one_after_another, lease)
             await anyio.lowlevel.checkpoint()  # let them begin before more is asked for
+
+    async def _still_ours(self, leases: list[Lease]) -> list[Lease]:
+        """Of an answer that may be old: this process may have been stopped while it was on its way."""
+        try:
+            lost = await self._broker.extend(leases, lease=self._lease) if leases else []
+        except BrokerUnavailable:
+            return leases  # if they are lost, nobody will take what comes of them
+        for lease in lost:
+            log.warning("a claim came too late to be begun", task=lease.message.task, id=lease.id)
+            self._settled(lease)
+        return [lease for lease in leases if lease not in lost]
 
     def _is_async(self, lease: Lease) -> bool:
         policy = self._executor.policies.get(lease.message.task)
