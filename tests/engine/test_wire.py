@@ -108,6 +108,18 @@ async def test_what_is_posted_to_nobody_is_lost_without_a_word(ends: Ends) -> No
 
 
 @pytest.mark.anyio
+async def test_what_is_posted_after_the_close_is_lost_without_a_word(ends: Ends) -> None:
+    """A stop for a task whose runner has just gone is no reason for its worker to go, too."""
+    here = Channel(ends[0])
+    here.close()
+    here.post(Beat())
+    here.post(LARGE)
+    await here.write()
+    with pytest.raises(ConnectionError):
+        await here.send(Beat())
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_send_is_sent_whole(ends: Ends) -> None:
     here, there = Channel(ends[0]), Channel(ends[1])
     got: list[Frame] = []

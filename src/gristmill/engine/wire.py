@@ -243,6 +243,8 @@ class Channel:
                     raw = raw[self._try(raw) :]
 
     def _try(self, raw: bytes) -> int:
+        if self.sock.fileno() < 0:
+            raise ConnectionError("this end is closed")
         try:
             return self.sock.send(raw)
         except BlockingIOError:
