@@ -16,7 +16,7 @@ import msgspec
 ROOM = "FAULT_ROOM"  # the folder of the ledger, in the environment of workers and their runners
 WORKER = "FAULT_WORKER"  # the name of the worker that a process belongs to
 
-Call = Literal["claim", "extend", "finish", "release", "giving"]
+Call = Literal["claim", "extend", "finish", "release", "giving", "returning"]
 
 
 class Began(msgspec.Struct, frozen=True, tag=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -52,6 +52,7 @@ def wrong(one: Round, story: Story, seen: Seen, records: dict[str, TaskRecord]) 
         for task_id in ids:
             calls = story.calls.get(task_id, [])
             back = {(told.worker, told.item.token) for told in calls if _may_have_given_back(told, seen)}
+            back |= _without_answer(calls)
             for life in _lives(calls, seen):
                 bad += _leases(life, story, seen, back)
         found += [f"{words}\n    " + "\n    ".join(story.of(record.id)) for words in bad]
@@ -174,6 +175,12 @@ def _may_have_given_back(told: Told, seen: Seen) -> bool:
     if told.call not in ("giving", "release"):
         return False
     return told.item.kept is not False or bool(seen.whole or seen.hits.get(told.worker))
+
+
+def _without_answer(calls: Sequence[Told]) -> set[tuple[str, int]]:
+    """Leases whose return was asked for, and the round, or their worker, ended before there was an answer."""
+    asked = {(one.worker, one.item.token) for one in calls if one.call == "returning"}
+    return asked - {(one.worker, one.item.token) for one in calls if one.call == "release"}
 
 
 def _superseded(new: Told, mine: list[Told], story: Story, seen: Seen, who: str) -> Iterator[str]:

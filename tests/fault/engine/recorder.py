@@ -48,6 +48,7 @@ class Recorder:
         kept: list[bool] | None = None
         giving = [_item(one.lease, None, "uncounted") for one in releases if not one.counted]
         self._tell("giving", before, giving)
+        self._tell("returning", before, [_item(one.lease, None, "counted") for one in releases if one.counted])
         try:
             kept = await self._broker.release(releases)
         finally:
