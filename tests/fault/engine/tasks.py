@@ -44,20 +44,19 @@ def _open() -> None:
 @contextmanager
 def _noted(ctx: TaskContext, n: str) -> Iterator[dict[str, Any]]:
     """Tell of the body's beginning and end. The kernel tells whether another body of the task runs now: it has the lock."""
-    lock = os.open(room() / f"lock-{n}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     nonce, done = new_id(), False
-    try:
+    with open(room() / f"lock-{n}", "ab", buffering=0) as lock:  # a stop may come anywhere: it is closed with its frame
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             beside = False
         except BlockingIOError:
             beside = True
         _pens[0].write(Began(n, ctx.id, ctx.attempt, worker(), os.getpid(), nonce, now(), beside))
-        yield {"n": n, "nonce": nonce, "attempt": ctx.attempt, "worker": worker()}
-        done = True
-    finally:
-        _pens[0].write(Left(nonce, done, now()))
-        os.close(lock)
+        try:
+            yield {"n": n, "nonce": nonce, "attempt": ctx.attempt, "worker": worker()}
+            done = True
+        finally:
+            _pens[0].write(Left(nonce, done, now()))
 
 
 @app.task(name="nap", bind=True, **USUAL)
