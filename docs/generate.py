@@ -25,6 +25,7 @@ from gristmill.base.meters import METRICS
 from gristmill.base.registry import Registry
 from gristmill.base.settings import Settings
 from gristmill.base.settings.load import OLD_NAMES
+from gristmill.base.settings.mask import is_secret
 from gristmill.base.settings.source import FOREIGN, SourceSections
 from gristmill.brokers import BROKERS
 from gristmill.catalogs import CACHES, CATALOGS
@@ -71,7 +72,10 @@ def settings_page() -> str:
         lines += [*_rows(model, name), ""]
     lines += ["## Older names of environment variables", "", "| variable | setting |", "| --- | --- |"]
     lines += [f"| `{name}` | `{key}` |" for name, key in OLD_NAMES.items()]
+    secret = ", ".join(f"`{name}_FILE`" for name, key in OLD_NAMES.items() if is_secret(key))
     lines += [
+        "",
+        f"{secret} name a file that has the password (a secret of a container, say); the variable without `_FILE` counts more.",
         "",
         "## Sections of RAGFlow's configuration",
         "",

@@ -86,6 +86,29 @@ def test_old_names_of_environment_variables_work(load: Load, name: str, given: s
     assert settings.origin(key) == f"environment {name}"
 
 
+@pytest.mark.parametrize("section", ["mysql", "postgres", "redis"])
+def test_a_password_may_be_in_a_file_that_the_environment_names(load: Load, tmp_path: Path, section: str) -> None:
+    (tmp_path / "secret").write_text("p ss\n", encoding="utf-8")
+    name = f"{section.upper()}_PASSWORD"
+    settings = load(environ={f"{name}_FILE": str(tmp_path / "secret")})
+    assert read(settings, f"{section}.password") == "p ss"
+    assert settings.origin(f"{section}.password") == f"environment {name}_FILE"
+    nearer = load(environ={f"{name}_FILE": str(tmp_path / "secret"), name: "other"})
+    assert read(nearer, f"{section}.password") == "other"
+
+
+def test_a_file_with_a_password_that_cannot_be_read_is_a_mistake_that_names_the_variable(
+    load: Load, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"environment REDIS_PASSWORD_FILE: the file .*nowhere cannot be read"):
+        load(environ={"REDIS_PASSWORD_FILE": str(tmp_path / "nowhere")})
+
+
+def test_only_passwords_are_read_from_files(load: Load, tmp_path: Path) -> None:
+    settings = load(environ={"REDIS_HOST_FILE": str(tmp_path), "GRISTMILL_SUPERVISOR__LOG_FILE": "log"})
+    assert (settings.redis.host, settings.supervisor.log_file) == ("localhost:6379", "log")
+
+
 def test_a_new_name_wins_over_an_old_one(load: Load) -> None:
     assert load(environ={"MAX_CONCURRENT_TASKS": "3", "GRISTMILL_WORKER__SLOTS": "5"}).worker.slots == 5
 

@@ -209,9 +209,11 @@ class _Reader:
 
 
 def _environment(environ: Mapping[str, str]) -> Tree:
-    """Old names first, then GRISTMILL_HOME and GRISTMILL_SECTION__KEY over them."""
+    """Passwords from files, old names over them, then GRISTMILL_HOME and GRISTMILL_SECTION__KEY over both."""
     tree: Tree = {}
     for name, place in OLD_NAMES.items():
+        if is_secret(place) and (path := environ.get(f"{name}_FILE")):
+            _put(tree, place.split("."), _Value(_secret(f"{name}_FILE", path), f"environment {name}_FILE"))
         if environ.get(name) and not environ[name].startswith(_SERVICE_LINK):
             value = environ[name].lower() if place.startswith("stores.") else environ[name]
             _put(tree, place.split("."), _Value(value, f"environment {name}"))
@@ -219,6 +221,14 @@ def _environment(environ: Mapping[str, str]) -> Tree:
         if name == f"{PREFIX}HOME" or (name.startswith(PREFIX) and "__" in name):
             _put(tree, name.removeprefix(PREFIX).lower().split("__"), _Value(value, f"environment {name}"))
     return tree
+
+
+def _secret(name: str, path: str) -> str:
+    """What is in a file that a container was given a secret by; the line's end is none of it."""
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"environment {name}: the file {path} cannot be read: {exc}") from exc
 
 
 def _put(tree: Tree, place: list[str], value: _Value) -> None:
