@@ -139,6 +139,7 @@ class Chunk(msgspec.Struct, omit_defaults=True):
     """What is indexed: a bounded piece of text with the places it came from.
 
     ``path`` is the chain of headings above it; ``kind`` the kind of its main block; ``tokens`` is counted on ``text``.
+    ``parent`` joins children to the chunk that they are pieces of, which goes before them and is not ``searched`` itself.
     """
 
     text: str
@@ -151,6 +152,8 @@ class Chunk(msgspec.Struct, omit_defaults=True):
     keywords: list[str] = []
     questions: list[str] = []
     tags: list[str] = []
+    parent: str = ""
+    searched: bool = True
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):

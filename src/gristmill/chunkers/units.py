@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gristmill.chunkers.naive.cuts import grouped, pieces
+from gristmill.chunkers.cuts import grouped, pieces
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Box, Table
 
@@ -37,12 +37,9 @@ class Unit:
 
 
 def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
-    """The units of a document in reading order. Running heads and feet are not repeated."""
+    """The units of these blocks in reading order."""
     limit = settings.chunk_token_num
-    running: dict[str, list[tuple[int, list[int]]]] = {}
     for block in blocks:
-        if block.kind in ("header", "footer") and _repeats(block, running):
-            continue
         if block.table is not None:
             yield from _of_table(block, block.table, settings, count)
         elif block.kind == "code":
@@ -53,6 +50,14 @@ def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -
                 yield _unit(block, piece, size, joint="\n" if n == 0 else "")
         elif block.asset:
             yield _unit(block, "", 0)
+
+
+def said_once(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks without the running heads and feet that say nothing new."""
+    running: dict[str, list[tuple[int, list[int]]]] = {}
+    for block in blocks:
+        if block.kind not in ("header", "footer") or not _repeats(block, running):
+            yield block
 
 
 def _repeats(block: Block, running: dict[str, list[tuple[int, list[int]]]]) -> bool:

@@ -24,6 +24,26 @@ def pieces(text: str, limit: int, delimiter: str, count: TokenCount) -> list[tup
     return _cut(text, limit, _cutters(delimiter), count)
 
 
+def after(text: str, delimiter: str) -> list[str]:
+    """The text cut behind each delimiter (the syntax of ``ChunkSettings``)."""
+    found = _delimiters(delimiter)
+    return _after(found, text) if found else [text]
+
+
+def head(text: str, tokens: int, count: TokenCount) -> str:
+    """The beginning of a text of at most ``tokens`` tokens, up to the end of a sentence or word."""
+    for pattern in (_SENTENCES, _BLANKS):
+        taken, used = "", 0
+        for piece in _split(pattern, text):
+            used += count(piece)
+            if used > tokens:
+                break
+            taken += piece
+        if taken.strip():
+            return taken.rstrip()
+    return ""
+
+
 def tail(text: str, tokens: int, count: TokenCount) -> str:
     """The end of a text of at most ``tokens`` tokens, from the beginning of a sentence or word on."""
     for pattern in (_SENTENCES, _BLANKS):
@@ -88,15 +108,19 @@ def _fitting(group: list[str], limit: int, count: TokenCount, joint: str, head: 
 @cache
 def _cutters(delimiter: str) -> tuple[Cutter, ...]:
     """From the kindest cut to the crudest but one."""
-    quoted = _QUOTED.findall(delimiter)
-    single = _QUOTED.sub("", delimiter)
-    words = sorted({*quoted, *single}, key=len, reverse=True)
+    pattern = _delimiters(delimiter)
     cutters: list[Cutter] = []
-    if words:
-        pattern = re.compile("|".join(map(re.escape, words)))
+    if pattern:
         cutters.append(lambda text: _after(pattern, text))
     cutters += [lambda text: _split(_SENTENCES, text), lambda text: _split(_BLANKS, text)]
     return tuple(cutters)
+
+
+@cache
+def _delimiters(delimiter: str) -> re.Pattern[str] | None:
+    """What matches any of the delimiters, the longest first."""
+    words = sorted({*_QUOTED.findall(delimiter), *_QUOTED.sub("", delimiter)}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, words))) if words else None
 
 
 def _after(pattern: re.Pattern[str], text: str) -> list[str]:

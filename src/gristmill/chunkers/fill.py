@@ -1,55 +1,24 @@
-"""NaiveChunker: units to chunks."""
+"""Units to chunks: as much as fits, along the document's own structure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
-from gristmill.base.errors import SettingsError
-from gristmill.chunkers.naive.cuts import tail
-from gristmill.chunkers.naive.units import Unit, units
-from gristmill.ports.chunker import Chunker, ChunkSettings, TokenCount
-from gristmill.ports.document import Chunk, ParsedDocument
-
-_MOST_OVERLAP = 90
-
-
-class NaiveChunker(Chunker):
-    """As much as fits into ``chunk_token_num``, in reading order.
-
-    A heading begins a chunk when the one before is half full, stays with what follows it, and is part of the text; the
-    headings above a chunk are its ``path``. Tables and code stay whole where they fit; a larger table is cut by rows, its
-    header repeated. Only a single character or table cell can make a chunk larger than allowed.
-    """
-
-    name: ClassVar[str] = "naive"
-    version: ClassVar[int] = 2
-
-    def chunk(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> list[Chunk]:
-        if settings.chunk_token_num < 1 or not 0 <= settings.overlapped_percent <= _MOST_OVERLAP:
-            raise SettingsError("chunk_token_num is at least 1, overlapped_percent is 0 to 90")
-        return list(_document(document, [], settings, count))
-
-
-def _document(
-    document: ParsedDocument, above: list[str], settings: ChunkSettings, count: TokenCount
-) -> Iterator[Chunk]:
-    builder = _Builder(settings, count, above)
-    for unit in units(document.blocks, settings, count):
-        yield from builder.add(unit)
-    yield from builder.rest()
-    for child in document.children:
-        yield from _document(child, [*above, child.name] if child.name else above, settings, count)
+from gristmill.chunkers.cuts import tail
+from gristmill.chunkers.units import Unit
+from gristmill.ports.chunker import ChunkSettings, TokenCount
+from gristmill.ports.document import Chunk
 
 
 @dataclass
-class _Builder:
-    """The chunk that is being filled."""
+class Filling:
+    """The chunk that is being filled. ``together``: headings and tables do not begin one."""
 
     settings: ChunkSettings
     count: TokenCount
-    above: list[str]
+    above: Sequence[str]
+    together: bool = False
     units: list[Unit] = field(default_factory=list)
     size: int = 0
     overlap: str = ""
@@ -58,16 +27,17 @@ class _Builder:
 
     def add(self, unit: Unit) -> Iterator[Chunk]:
         limit = self.settings.chunk_token_num
-        if unit.heading and self.size >= limit // 2:
+        alone = unit.alone and not self.together
+        if unit.heading and self.size >= limit // 2 and not self.together:
             yield from self.end()
-        if unit.alone and not all(one.heading or one.kind == "caption" for one in self.units):
+        if alone and not all(one.heading or one.kind == "caption" for one in self.units):
             yield from self.end(keep_headings=True)
         if self.units and self.size + unit.tokens + 1 > limit:
             yield from self.end(keep_headings=True)
             if self.units and self.size + unit.tokens + 1 > limit:
                 yield from self.end()
         self._take(unit)
-        if unit.alone:
+        if alone:
             yield from self.end(overlap=False)
 
     def rest(self) -> Iterator[Chunk]:
