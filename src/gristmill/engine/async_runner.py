@@ -21,6 +21,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from gristmill.base import meters
 from gristmill.base.errors import BrokerUnavailable, LoopBlocked
 from gristmill.engine.context import TaskContext, running
 from gristmill.engine.memory import Scale, Share, over_limit
@@ -28,7 +29,7 @@ from gristmill.engine.message import Message
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.runner import run_async
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, Beat, Book, Channel, Done, Frame, Said, Stop, Work
+from gristmill.engine.wire import Answer, Ask, Beat, Book, Channel, Counted, Done, Frame, Said, Stop, Work
 
 STEP_TABLE = 4  # bytes: the slot of the task whose step runs now, 0 for none
 BEAT = 0.05  # seconds between signs that the loop turns
@@ -115,6 +116,7 @@ class _AsyncRunner:
 
     def _end(self, work: Work, outcome: Outcome) -> None:
         del self._jobs[work.message.id]
+        self._tell_counts()
         self._channel.post(Done(work.message.id, outcome, self._scale.resident(anew=work.memory_limit is not None)))
 
     async def _beat(self) -> None:
@@ -128,8 +130,13 @@ class _AsyncRunner:
             self._arm()
             self._turns += 1
             self._channel.post(Beat(self._heaviest()))
+            self._tell_counts()
             self._end_late()
             await anyio.sleep(BEAT)
+
+    def _tell_counts(self) -> None:
+        if changes := meters.changes():
+            self._channel.post(Counted(changes))
 
     def _arm(self) -> None:
         if not self._armed:

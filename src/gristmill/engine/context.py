@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import anyio
 
+from gristmill.base import meters
 from gristmill.base.errors import EngineError
 from gristmill.base.ids import new_id
 from gristmill.engine import bucket
@@ -98,17 +99,25 @@ class TaskContext:
 
         It fills at ``rate`` tokens a second up to ``burst``; who comes first goes first.
         """
-        threading.Event().wait(self._link.book(name, rate=rate, burst=burst, cost=cost))  # which a signal ends
+        wait = self._link.book(name, rate=rate, burst=burst, cost=cost)
+        meters.count("throttle_seconds", wait, rate=name)
+        threading.Event().wait(wait)  # which a signal ends
 
     async def throttle_async(self, name: str, *, rate: float, burst: float = 1.0, cost: float = 1.0) -> None:
         """The same from an ``async def`` body."""
-        await anyio.sleep(await self._link.book_async(name, rate=rate, burst=burst, cost=cost))
+        wait = await self._link.book_async(name, rate=rate, burst=burst, cost=cost)
+        meters.count("throttle_seconds", wait, rate=name)
+        await anyio.sleep(wait)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Name what is being done, for the record of a failure. After an exception the name stays."""
+        """Name what is being done, for the record of a failure, and time it. After an exception the name stays."""
         before, self.stage_name = self.stage_name, name
-        yield
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            meters.observe("stage_seconds", time.monotonic() - began, task=self.message.task, stage=name)
         self.stage_name = before
 
 

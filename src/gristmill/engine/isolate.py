@@ -23,6 +23,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from gristmill.base.errors import (
+from gristmill.base import meters
     BrokerUnavailable,
     EngineError,
     GristmillError,
@@ -37,7 +38,7 @@ from gristmill.engine.outcome import Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit
 from gristmill.engine.sync_runner import STOP
 from gristmill.engine.task import Periodic, Policy
-from gristmill.engine.wire import Answer, Ask, Beat, Book, Boot, Channel, Done, Fork, Frame, Said, Unfit, Work
+from gristmill.engine.wire import Answer, Ask, Beat, Book, Boot, Channel, Counted, Done, Fork, Frame, Said, Unfit, Work
 from gristmill.engine.wire import Stop as StopFrame
 
 log = get_logger(__name__)
@@ -296,6 +297,8 @@ class Pool:
             runner.heaviest = frame.heaviest
         elif isinstance(frame, Unfit):
             runner.unfit = frame.error
+        elif isinstance(frame, Counted):
+            meters.add(frame.changes)
         elif isinstance(frame, Ask | Book):
             self._children.start_soon(self._answer, runner, frame)
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from gristmill.engine.tally import TYPE, Tally
+
 ALIVE = 10.0  # seconds; a master's loop that did not turn for as long is not well
-TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LOOKED = 300.0  # seconds after which nobody seems to look at the metrics any more
+DEPTHS_EVERY = 5.0  # seconds between questions how long the queues are, while somebody looks
+STATES = ("starting", "ready", "silent", "draining")
 
 
 class Probes:
     """Serves what was last shown: ``/health`` (the master's loop turns), ``/ready`` (a worker takes tasks), ``/metrics``."""
 
     def __init__(self, address: str) -> None:
+        self.tally = Tally()
         self._address = address
+        self._looked: float | None = None  # when somebody looked at the metrics
+        self._asked = self._answered = 0.0  # when the depths of the queues were asked for, and told
+        self._depths: list[list[Any]] = []
         self._shown: dict[str, Any] = {
             "at": time.monotonic(),
             "ready": False,
@@ -30,6 +38,21 @@ class Probes:
     def show(self, status: dict[str, Any]) -> None:
         """From now on this is what is told."""
         self._shown = status
+
+    def hear(self, told: Mapping[str, Any]) -> None:
+        """Take from what a worker says what is for the metrics: what it counts, its first words on them, depths of queues."""
+        if "heads" in told:
+            self.tally.know(told["heads"], told["bounds"])
+        self.tally.add(told.get("meters", ()))
+        if "depths" in told:
+            self._depths, self._answered = told["depths"], time.monotonic()
+
+    def ask_depths(self, now: float) -> bool:
+        """Whether a worker is to be asked now how long the queues are: somebody looks, and the figures are old."""
+        due = self._looked is not None and now - self._looked < LOOKED and now - self._asked >= DEPTHS_EVERY
+        if due:
+            self._asked = now
+        return due
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -81,8 +104,20 @@ class Probes:
         if path == "/ready":
             return _told(alive and shown["ready"], {"ready": alive and shown["ready"], **_counts(shown)})
         if path == "/metrics":
-            return 200, TYPE, "".join(_metrics(shown)).encode()
+            self._looked = time.monotonic()
+            return 200, TYPE, self.tally.render({**_gauges(shown), **self._queues()}).encode()
         return 404, "application/json", b'{"error":"not found"}\n'
+
+    def _queues(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """The depths as a worker told them last."""
+        if not self._answered:
+            return {}
+        names = ("queue_lag", "queue_delayed", "queue_running", "queue_oldest_seconds")
+        found: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in names}
+        for queue, *figures in self._depths:
+            for name, figure in zip(names, figures, strict=False):
+                found[name][queue,] = figure
+        return {**found, "queue_figures_age_seconds": {(): round(time.monotonic() - self._answered, 1)}}
 
 
 def _told(well: bool, body: dict[str, Any]) -> tuple[int, str, bytes]:
@@ -95,13 +130,11 @@ def _counts(shown: dict[str, Any]) -> dict[str, Any]:
     return {"workers": counts, "stopping": shown["stopping"], "orphans": shown["orphans"]}
 
 
-def _metrics(shown: dict[str, Any]) -> Iterator[str]:
-    yield "# HELP gristmill_workers_wanted How many workers there should be.\n# TYPE gristmill_workers_wanted gauge\n"
-    yield f"gristmill_workers_wanted {shown['wanted']}\n"
-    yield "# HELP gristmill_workers Workers, by state.\n# TYPE gristmill_workers gauge\n"
-    for state, number in _counts(shown)["workers"].items():
-        yield f'gristmill_workers{{state="{state}"}} {number}\n'
-    for name, text in (("running", "Tasks that a worker runs now."), ("rss", "Resident bytes of a worker's keeper.")):
-        yield f"# HELP gristmill_worker_{name} {text}\n# TYPE gristmill_worker_{name} gauge\n"
-        for worker in shown["workers"]:
-            yield f'gristmill_worker_{name}{{pid="{worker["pid"]}"}} {worker[name]}\n'
+def _gauges(shown: dict[str, Any]) -> dict[str, dict[tuple[str, ...], float]]:
+    workers, counts = shown["workers"], _counts(shown)["workers"]
+    return {
+        "workers_wanted": {(): shown["wanted"]},
+        "workers": {(state,): counts.get(state, 0) for state in STATES},
+        "worker_running": {(str(worker["pid"]),): worker["running"] for worker in workers},
+        "worker_rss_bytes": {(str(worker["pid"]),): worker["rss"] for worker in workers},
+    }

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from gristmill.base import meters
 from gristmill.base.errors import BrokerUnavailable, EngineError, SoftTimeLimitExceeded
 from gristmill.engine.context import TaskContext
 from gristmill.engine.memory import Scale, bound
@@ -17,7 +18,7 @@ from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, failure, stopped
 from gristmill.engine.runner import Stopped, run_sync, soft_limit
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, BlockingChannel, Book, Done, Said, Work
+from gristmill.engine.wire import Answer, Ask, BlockingChannel, Book, Counted, Done, Said, Work
 
 STOP = signal.SIGUSR1  # the worker sends it to end the body that runs now
 
@@ -52,6 +53,7 @@ class _SyncRunner:
             if isinstance(frame, Work):
                 outcome = self._run(frame)
                 size = self._scale.resident(anew=frame.memory_limit is not None)
+                self._tell_counts()
                 self._channel.send(Done(frame.message.id, outcome, size))
 
     def _run(self, work: Work) -> Outcome:
@@ -109,7 +111,12 @@ class _SyncRunner:
 
     def say(self, task_id: str, value: float, message: str, data: dict[str, Any]) -> None:
         with self._whole():
+            self._tell_counts()
             self._channel.send(Said(task_id, value, message, data))
+
+    def _tell_counts(self) -> None:
+        if changes := meters.changes():
+            self._channel.send(Counted(changes))
 
     def publish(self, messages: Sequence[Message]) -> list[bool]:
         self._asked += 1

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from gristmill.base.meters import Change
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome
 from gristmill.engine.task import Periodic, Policy
@@ -121,13 +122,19 @@ class Beat(msgspec.Struct, tag=True, frozen=True):
     heaviest: str = ""
 
 
+class Counted(msgspec.Struct, tag=True, frozen=True):
+    """From a runner: what it has counted since it last told."""
+
+    changes: list[Change]
+
+
 class Unfit(msgspec.Struct, tag=True, frozen=True):
     """From a runner, as its last word: it could not begin to work."""
 
     error: str
 
 
-Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Book | Answer | Beat | Unfit
+Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Book | Answer | Beat | Counted | Unfit
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

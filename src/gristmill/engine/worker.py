@@ -14,6 +14,7 @@ import msgspec
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskGroup, TaskStatus
 
+from gristmill.base import meters
 from gristmill.base.clock import Clock, SystemClock
 from gristmill.base.errors import BrokerUnavailable, EngineError, UnknownTask
 from gristmill.base.ids import new_id
@@ -210,6 +211,7 @@ class Worker:
         except BrokerUnavailable:
             return leases  # if they are lost, nobody will take what comes of them
         for lease in lost:
+            meters.count("leases_lost", task=lease.message.task)
             log.warning("a claim came too late to be begun", task=lease.message.task, id=lease.id)
             self._settled(lease)
         return [lease for lease in leases if lease not in lost]
@@ -279,6 +281,7 @@ class Worker:
         if task_id not in self._running:
             return
         if reason == "lost":
+            meters.count("leases_lost", task=self._running[task_id].message.task)
             log.warning("lease lost", task=self._running[task_id].message.task, id=task_id)
         if not self._slots.refuse(task_id, reason):
             self._reasons.setdefault(task_id, reason)
@@ -297,6 +300,8 @@ class Worker:
         if isinstance(step, End):
             self.done += step.state is TaskState.SUCCEEDED
             self.failed += step.state is TaskState.FAILED
+        else:
+            _count_again(step)
         self._settler.put(step)
 
     def _settled(self, lease: Lease) -> None:
@@ -365,3 +370,10 @@ def _step(lease: Lease, outcome: Outcome, now: float) -> End | Release:
     if outcome.again_after is not None:
         return Release(lease, delay=outcome.again_after, error=error)
     return End(lease, TaskState.FAILED, error=error)
+
+
+def _count_again(release: Release) -> None:
+    """A failure that may pass: another attempt, or, where none is left, a dead letter (the broker sees to it)."""
+    if release.counted:
+        last = release.lease.attempt >= release.lease.message.max_attempts
+        meters.count("dead_letters" if last else "task_retries", task=release.lease.message.task)

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from gristmill.base import meters
 from gristmill.base.clock import Clock
 from gristmill.base.errors import BrokerUnavailable, StoreUnavailable
 from gristmill.base.ids import new_id
@@ -185,6 +186,8 @@ class Reconciler:
             ended = await to_thread.run_sync(catalog.cancel, run.id)
         else:
             ended = await to_thread.run_sync(catalog.fail, run.id, _failure_of(bad))
+        if ended and (bad is None or bad.state is not TaskState.CANCELLED):
+            meters.count("documents", outcome="failed")
         await self.cancel([record.message.key or "" for record in mine if not record.state.final])
         return ended
 

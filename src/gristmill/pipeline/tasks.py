@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from gristmill.base import meters
 from gristmill.base.errors import (
     BlobMissing,
     DocumentError,
@@ -75,7 +76,7 @@ def register(app: App, ports: Callable[[], Ports], *, limits: TaskLimits, upkeep
 
     def finish(ctx: TaskContext, run_id: str) -> dict[str, object]:
         with _writes_down(ctx, ports(), run_id):
-            return {"committed": stages.commit(ports(), ports().catalog.run(run_id))}
+            return {"committed": _commit(ports(), ports().catalog.run(run_id))}
 
     def clean(ctx: TaskContext) -> dict[str, object]:
         with ctx.stage("sweep"):
@@ -116,7 +117,8 @@ def _writes_down(ctx: TaskContext, ports: Ports, run_id: str) -> Iterator[None]:
             masked_text(str(exc)),
             final=isinstance(exc, _FINAL),
         )
-        ports.catalog.fail(run_id, failure)
+        if ports.catalog.fail(run_id, failure):
+            meters.count("documents", outcome="failed")
         raise
 
 
@@ -146,6 +148,7 @@ def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float 
         report(0.1, f"{len(made.chunks)} chunks")
         pace = _pace(ctx, work.settings.embedder, rate)
         written = stages.embed_and_write(ports, work, made, report=report, stage=ctx.stage, pace=pace)
+        _count(written)
         part = Part(run_id, number, chunks=written.chunks, tokens=written.tokens, pages=written.pages)
         text = f"part {number}: {written.pages} pages, {written.chunks} chunks, {written.embedded} newly embedded"
         unread = [] if work.part.chunk_first else [_line(ports, "parse", one, number) for one in made.warnings]
@@ -153,8 +156,22 @@ def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float 
     left = ports.catalog.finish_part(run_id, number, chunks=part.chunks, tokens=part.tokens, pages=part.pages)
     if left == 0:
         with ctx.stage("commit"):
-            stages.commit(ports, run)
+            _commit(ports, run)
     return {"chunks": part.chunks, "tokens": part.tokens, "left": left}
+
+
+def _commit(ports: Ports, run: Run) -> bool:
+    committed = stages.commit(ports, run)
+    if committed:
+        meters.count("documents", outcome="committed")
+    return committed
+
+
+def _count(written: stages.Written) -> None:
+    for name, amount in (("pages", written.pages), ("chunks", written.chunks)):
+        meters.count(name, amount)
+    for source, amount in (("computed", written.embedded), ("cached", written.chunks - written.embedded)):
+        meters.count("embeddings", amount, source=source)
 
 
 def _pace(ctx: TaskContext, embedder: str, rate: float | None) -> Pace:

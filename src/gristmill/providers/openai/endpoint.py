@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import msgspec
 
+from gristmill.base import meters
 from gristmill.base.clock import Clock
 from gristmill.base.errors import ModelRefused, ModelUnavailable, SettingsError
 from gristmill.base.logs import get_logger
@@ -112,10 +113,12 @@ class Endpoint:
             raise ModelUnavailable(f"the work for {self.shown} was given up")
 
     def _attempt(self, payload: Mapping[str, Any]) -> Answer:
+        model = str(payload.get("model", ""))
         with self._throttle.slot() as began:
             try:
                 answer = self._send(payload)
             except _Trouble as trouble:
+                meters.count("model_requests", model=model, outcome="throttled" if trouble.throttled else "error")
                 if trouble.throttled:
                     self._throttle.throttled(began=began, asked=trouble.asked)
                     self._breaker.succeeded()
@@ -123,8 +126,10 @@ class Endpoint:
                     self._breaker.failed(str(trouble))
                 raise
             except ModelRefused:  # it lives, it only does not like this input
+                meters.count("model_requests", model=model, outcome="error")
                 self._breaker.succeeded()
                 raise
+        meters.count("model_requests", model=model, outcome="ok")
         self._throttle.succeeded()
         self._breaker.succeeded()
         return answer
