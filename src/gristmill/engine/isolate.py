@@ -22,8 +22,8 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from gristmill.base.errors import (
 from gristmill.base import meters
+from gristmill.base.errors import (
     BrokerUnavailable,
     EngineError,
     GristmillError,
@@ -295,10 +295,10 @@ class Pool:
         elif isinstance(frame, Beat):
             runner.beaten, runner.burned = time.monotonic(), runner.processor_time()
             runner.heaviest = frame.heaviest
-        elif isinstance(frame, Unfit):
-            runner.unfit = frame.error
         elif isinstance(frame, Counted):
             meters.add(frame.changes)
+        elif isinstance(frame, Unfit):
+            runner.unfit = frame.error
         elif isinstance(frame, Ask | Book):
             self._children.start_soon(self._answer, runner, frame)
 
