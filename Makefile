@@ -30,7 +30,7 @@ $(VENV)/user: pyproject.toml constraints.txt
 # Everything for development on top.
 $(VENV)/developer: $(VENV)/user
 	@echo "installing the tools for development ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev --group servers
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev --group servers --group deploy
 	@touch $@
 
 setup: $(VENV)/developer
