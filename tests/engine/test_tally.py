@@ -113,6 +113,20 @@ def test_every_state_of_workers_is_there_also_when_no_worker_is_in_it(probes: Pr
     assert shown(probes)["gristmill_worker_running", frozenset({("pid", "7")})] == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [{"meters": 5}, {"meters": [["tasks"]]}, {"meters": [5]}, {"heads": [], "bounds": 1}, {"heads": {"x": 1}}, {"depths": 7}],
+    ids=str,
+)  # fmt: skip
+def test_a_worker_of_another_release_that_says_it_otherwise_spoils_nothing(
+    probes: Probes, words: dict[str, Any]
+) -> None:
+    probes.hear(words)
+    meters.count("tasks", task="t", outcome="ok")
+    probes.hear(said())
+    assert shown(probes)["gristmill_tasks_total", frozenset({("task", "t"), ("outcome", "ok")})] == 1
+
+
 class TestQueues:
     def test_they_are_asked_for_only_while_somebody_looks(self, probes: Probes) -> None:
         assert not probes.ask_depths(math.inf)

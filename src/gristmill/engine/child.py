@@ -21,6 +21,7 @@ from anyio import to_thread
 
 from gristmill.base.errors import BrokerUnavailable, EngineError
 from gristmill.base.logs import get_logger
+from gristmill.engine import telling
 from gristmill.engine.broker import Broker
 from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.fleet import FD, Exit
@@ -69,6 +70,8 @@ async def work(
             ready()
             if link is not None:
                 group.start_soon(link.keep, worker, broker)
+        if link is not None:
+            await link._say(telling.news())
         log.info("stopped", worker=worker.name, done=worker.done, failed=worker.failed)
         group.cancel_scope.cancel()
     return Exit.CLEAN
@@ -126,7 +129,7 @@ class MasterLink:
             group.cancel_scope.cancel()
 
     async def _beat(self, worker: Worker) -> None:
-        await self._say({"ready": True, "name": worker.name})
+        await self._say({"ready": True, "name": worker.name, **telling.first_words()})
         while True:
             held = worker.held()
             beat = {
@@ -135,6 +138,7 @@ class MasterLink:
                 "done": worker.done,
                 "failed": worker.failed,
                 "rss": _rss(),
+                **telling.news(),
             }
             await self._say(beat)
             await anyio.sleep(BEAT_EVERY)
@@ -166,6 +170,8 @@ class MasterLink:
     async def _do(self, told: dict[str, object], broker: Broker) -> None:
         if told.get("reopen"):
             self._reopen()
+        if told.get("depths"):
+            await self._say(await telling.depths(broker))
         gone = told.get("gone")
         if isinstance(gone, list):
             try:

@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import Any
 
 FD = "GRISTMILL_MASTER_FD"  # in a worker's environment: the number of its socket to the master
+FOR_PROBES = ("heads", "bounds", "meters", "depths")  # of what a worker says: not kept here
 HEARD = 65536  # bytes of one read
 LONGEST_LINE = 1_000_000  # bytes; a worker that says more in one line is out of its mind
 TAKE_BACK_TIMEOUT = 10.0  # seconds
@@ -159,7 +160,7 @@ class Child:
                 heard.append(told)
                 self.beaten = time.monotonic()
                 self.name = told.get("name", self.name)
-                self.told = {**self.told, **told}
+                self.told.update((key, told[key]) for key in told if key not in FOR_PROBES)
         return heard
 
     def tell(self, line: dict[str, Any]) -> None:
@@ -212,6 +213,17 @@ class Child:
         self.code = self._process.returncode = os.waitstatus_to_exitcode(status)
         how = f"signal {signal.Signals(-self.code).name}" if self.code < 0 else f"exit code {self.code}"
         self.how = f"{how}, {self._why}" if self._why else how
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in one word."""
+        if self._why:
+            return "silent" if self._aborted is not None else "late"
+        if self.as_told:
+            return "told"
+        if self.code == Exit.BOOT_FAILED and not self.ready:
+            return "boot"
+        return "signal" if self.code is not None and self.code < 0 else "exit"
 
     def status(self) -> dict[str, Any]:
         """What the probes tell of it."""

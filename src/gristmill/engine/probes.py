@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from gristmill.engine.tally import TYPE, Tally
@@ -25,7 +25,7 @@ class Probes:
         self._address = address
         self._looked: float | None = None  # when somebody looked at the metrics
         self._asked = self._answered = 0.0  # when the depths of the queues were asked for, and told
-        self._depths: list[list[Any]] = []
+        self._depths: list[tuple[str, list[float]]] = []
         self._shown: dict[str, Any] = {
             "at": time.monotonic(),
             "ready": False,
@@ -41,11 +41,13 @@ class Probes:
 
     def hear(self, told: Mapping[str, Any]) -> None:
         """Take from what a worker says what is for the metrics: what it counts, its first words on them, depths of queues."""
-        if "heads" in told:
-            self.tally.know(told["heads"], told["bounds"])
-        self.tally.add(told.get("meters", ()))
-        if "depths" in told:
-            self._depths, self._answered = told["depths"], time.monotonic()
+        with suppress(TypeError, ValueError, AttributeError, KeyError):  # of a worker of another release
+            if "heads" in told:
+                self.tally.know(told["heads"], told["bounds"])
+            self.tally.add(told.get("meters", ()))
+            if "depths" in told:
+                self._depths = [(str(queue), [*map(float, figures)]) for queue, *figures in told["depths"]]
+                self._answered = time.monotonic()
 
     def ask_depths(self, now: float) -> bool:
         """Whether a worker is to be asked now how long the queues are: somebody looks, and the figures are old."""
@@ -114,7 +116,7 @@ class Probes:
             return {}
         names = ("queue_lag", "queue_delayed", "queue_running", "queue_oldest_seconds")
         found: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in names}
-        for queue, *figures in self._depths:
+        for queue, figures in self._depths:
             for name, figure in zip(names, figures, strict=False):
                 found[name][queue,] = figure
         return {**found, "queue_figures_age_seconds": {(): round(time.monotonic() - self._answered, 1)}}

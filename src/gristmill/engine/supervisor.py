@@ -149,6 +149,7 @@ class Supervisor:
                 child = next((one for one in self.children if one.pid == pid), None)
                 if child is None:
                     self.orphans += 1
+                    self._probes.tally.count("orphans")
                 else:
                     self._ended(child, status)
             return
@@ -160,6 +161,7 @@ class Supervisor:
         if not self.stopping:
             self._systemd.tell("STOPPING=1")
         self.stopping = how
+        self._probes.tally.count("drains", how)
         self._probes.show(self.status())  # not ready, before anything ends
         say("stopping", how=how, workers=len(self.children))
         for child in self.children:
@@ -167,6 +169,7 @@ class Supervisor:
 
     def _replace_all(self, why: str) -> None:
         say("replacing workers one by one", why=why)
+        self._probes.tally.count("replacements", "all")
         self._old = [child for child in self.children if not child.retiring]
         self._start_after = 0.0
 
@@ -193,12 +196,14 @@ class Supervisor:
         self._hooks.call("pre_fork", self, child)
         child.start()
         self.children.append(child)
+        self._probes.tally.count("worker_starts")
         self._selector.register(child.link, selectors.EVENT_READ, lambda: self._hear(child))
         say("a worker starts", worker_pid=child.pid)
         return child
 
     def _hear(self, child: Child) -> None:
         for told in child.hear():
+            self._probes.hear(told)
             self._gone = {name: at for name, at in self._gone.items() if name not in told.get("taken_back", ())}
             if told.get("ready") and not child.ready:
                 self._on_ready(child)
@@ -223,6 +228,7 @@ class Supervisor:
         self.children.remove(child)
         self._hooks.call("worker_exit", self, child)
         lived = time.monotonic() - child.born
+        self._probes.tally.count("worker_exits", child.reason)
         say(
             "a worker has ended" if child.as_told else "a worker died",
             level="info" if child.as_told else "error",
@@ -261,7 +267,9 @@ class Supervisor:
             if child.ready and not child.retiring and child not in self._old and (worn := child.worn(now)):
                 say("a worker is replaced", worker_pid=child.pid, worker=child.name, why=worn)
                 self._old.append(child)
+                self._probes.tally.count("replacements", "worn")
         self._hand_back(now)
+        self._ask_depths(now)
         self._systemd.watchdog(now)
         self._probes.show(self.status())
 
@@ -272,6 +280,12 @@ class Supervisor:
         if due and able:
             random.choice(able).tell({"gone": due})  # noqa: S311  any of them
             self._gone.update(dict.fromkeys(due, now))
+
+    def _ask_depths(self, now: float) -> None:
+        """While somebody looks at the metrics, have a worker tell how long the queues are."""
+        able = [child for child in self.children if child.ready and not child.suspect]
+        if able and self._probes.ask_depths(now):
+            random.choice(able).tell({"depths": True})  # noqa: S311  any of them
 
     def _pause(self) -> float:
         """Seconds until something is to be looked at, when nothing happens."""

@@ -83,6 +83,24 @@ def fails_in_a_stage(ctx: TaskContext) -> None:
         raise ModelUnavailable(f"attempt {ctx.attempt}")
 
 
+@app.task(bind=True, soft_time_limit=None)
+def counts(ctx: TaskContext) -> None:
+    """Ends a stage, says so, and goes on for long."""
+    with ctx.stage("counted"):
+        pass
+    ctx.report(0.5, "counted")
+    sleep()
+
+
+@app.task(bind=True, soft_time_limit=None)
+async def counts_async(ctx: TaskContext) -> None:
+    """The same on the loop."""
+    with ctx.stage("counted"):
+        pass
+    ctx.report(0.5, "counted")
+    await anyio.sleep_forever()
+
+
 @app.task
 def writes(path: str, line: str) -> None:
     """Leaves a line in a file: the effect that tests count."""
