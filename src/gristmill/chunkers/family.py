@@ -46,7 +46,7 @@ def with_children(chunks: Sequence[Chunk], settings: ChunkSettings, count: Token
     """Each chunk that ``children_delimiter`` parts, as a parent that is not searched, before its searched children."""
     for n, chunk in enumerate(chunks):
         parts = _parts(chunk.text, settings.children_delimiter)
-        if len(parts) < 2:  # noqa: PLR2004
+        if len(parts) < 2:
             yield chunk
             continue
         key = digest(str(n), chunk.text)

@@ -44,12 +44,14 @@ class Chunker(ABC):
     """One method of cutting. It never sees bytes. ``version`` goes up whenever the output changes (P13).
 
     ``whole``: it must see all of a document at once. ``pages_per_part``: the pages of one part, where it may be split.
+    ``bounded``: whether ``chunk_token_num`` holds for its chunks.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     whole: ClassVar[bool] = False
     pages_per_part: ClassVar[int] = 12
+    bounded: ClassVar[bool] = True
 
     def choose(self, document: ParsedDocument) -> Choice | None:
         """The method to take in place of this one, judged by the document or its first part; None: this one."""

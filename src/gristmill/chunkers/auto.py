@@ -1,0 +1,161 @@
+"""The method ``auto``: the method that a document's content calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from gristmill.chunkers import CHUNKERS
+from gristmill.chunkers.levels import bullet
+from gristmill.chunkers.signs import ABSTRACT, ANSWER, EMAIL, PHONE, QUESTION, REFERENCES, resume_part
+from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
+from gristmill.ports.document import Block, Chunk, ParsedDocument
+
+_LAW, _DECIMAL, _ENGLISH = 0, 1, 3  # families of numbering
+_LAW_ARTICLE, _ENGLISH_ARTICLES = 4, (3, 4)
+_FEWEST = {"articles": 5, "questions": 3, "chapters": 3, "numbered": 6, "pages": 3, "parts": 2}
+_EARLY = 64  # lines among which an abstract is
+_SHORT = 4  # pages of a resume, at most
+_FEW_WORDS = 120  # on a page that is a slide
+
+
+@dataclass
+class _Look:
+    """A document as the rules see it."""
+
+    document: ParsedDocument
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        return self.document.blocks
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Every line of text, markers included."""
+        said = (f"{block.marker} {block.text}" if block.marker else block.text for block in self.blocks)
+        return [line for text in said for line in text.split("\n") if line.strip()]
+
+    @cached_property
+    def headings(self) -> list[str]:
+        return [block.text for block in self.blocks if block.kind == "heading"]
+
+    @cached_property
+    def tables(self) -> list[list[str]]:
+        """The first row of each table, in small letters."""
+        grids = (block.table.grid() for block in self.blocks if block.table is not None)
+        return [[value.strip().lower() for value in grid[0]] for grid in grids if grid]
+
+    def depths(self, family: int) -> list[int]:
+        return [depth for line in self.lines if (depth := bullet(line, family))]
+
+
+def _by_format(look: _Look) -> tuple[str, str] | None:
+    kinds = {block.kind for block in look.blocks}
+    if look.document.format == "email" or "mail_header" in kinds:
+        return "email", "it is a mail message"
+    if look.document.format in ("pptx", "ppt"):
+        return "presentation", "it is a presentation"
+    if "speech" in kinds:
+        return "audio", "it is speech"
+    if look.blocks and all(block.source == "ocr" or block.kind == "figure" for block in look.blocks):
+        pages = {block.page for block in look.blocks}
+        return ("picture", "it is a picture") if len(pages) == 1 and look.document.format != "pdf" else None
+    return None
+
+
+def _by_table(look: _Look) -> tuple[str, str] | None:
+    if not look.tables or look.document.format not in ("csv", "xlsx", "xls"):
+        return None
+    header = set(look.tables[0])
+    if header & {"question", "questions", "问题", "q"} and header & {"answer", "answers", "答案", "回答", "a"}:
+        return "qa", "its columns are questions and answers"
+    if len(header) == 2 and header & {"tags", "tag", "标签"}:
+        return "tag", "its columns are texts and their tags"
+    return "table", "it is a table"
+
+
+def _laws(look: _Look) -> tuple[str, str] | None:
+    chinese = sum(1 for depth in look.depths(_LAW) if depth == _LAW_ARTICLE)
+    english = sum(1 for depth in look.depths(_ENGLISH) if depth in _ENGLISH_ARTICLES)
+    found = max(chinese, english)
+    if found >= _FEWEST["articles"] and found * 10 >= len(look.lines):
+        return "laws", f"{found} of its {len(look.lines)} lines begin an article"
+    return None
+
+
+def _qa(look: _Look) -> tuple[str, str] | None:
+    asked = sum(1 for text in look.headings if text.rstrip().endswith(("?", "？")))
+    if asked >= _FEWEST["questions"] and asked * 2 >= len(look.headings):
+        return "qa", f"{asked} of its {len(look.headings)} headings are questions"
+    labelled = sum(1 for line in look.lines if QUESTION.match(line))
+    if labelled >= _FEWEST["questions"] and sum(1 for line in look.lines if ANSWER.match(line)) * 2 >= labelled:
+        return "qa", f"{labelled} of its lines are labelled as questions"
+    return None
+
+
+def _resume(look: _Look) -> tuple[str, str] | None:
+    parts = {part for line in look.lines if (part := resume_part(line))}
+    text = "\n".join(look.lines[:_EARLY])
+    reachable = EMAIL.search(text) or PHONE.search(text)
+    if len(parts) >= _FEWEST["parts"] and reachable and len(look.document.pages) <= _SHORT:
+        return "resume", f"it has an address and the parts {', '.join(sorted(parts))}"
+    return None
+
+
+def _paper(look: _Look) -> tuple[str, str] | None:
+    abstract = any(ABSTRACT.match(line) for line in look.lines[:_EARLY])
+    if abstract and look.document.format == "pdf" and any(REFERENCES.fullmatch(line) for line in look.lines):
+        return "paper", "it has an abstract and references"
+    return None
+
+
+def _slides(look: _Look) -> tuple[str, str] | None:
+    pages = look.document.pages
+    wide = all(page.width > page.height > 0 for page in pages)
+    if len(pages) >= _FEWEST["pages"] and wide and sum(map(len, map(str.split, look.lines))) < _FEW_WORDS * len(pages):
+        return "presentation", f"its {len(pages)} pages are wide and have few words"
+    return None
+
+
+def _book(look: _Look) -> tuple[str, str] | None:
+    chapters = sum(1 for text in look.headings if bullet(text, _ENGLISH) == 2 or bullet(text, _LAW) == 2)
+    if chapters >= _FEWEST["chapters"]:
+        return "book", f"it has {chapters} chapters"
+    return None
+
+
+def _manual(look: _Look) -> tuple[str, str] | None:
+    numbered = [depth for text in look.headings if (depth := bullet(text, _DECIMAL))]
+    if len(numbered) >= _FEWEST["numbered"] and len(set(numbered)) > 1:
+        return "manual", f"{len(numbered)} of its headings are numbered, at {len(set(numbered))} depths"
+    return None
+
+
+_RULES: tuple[Callable[[_Look], tuple[str, str] | None], ...] = (
+    _by_format, _by_table, _laws, _resume, _qa, _paper, _slides, _book, _manual,
+)  # fmt: skip
+
+
+class AutoChunker(Chunker):
+    """The first method that a rule finds reason for, else ``naive``. The reason is in the run's log.
+
+    In this order: the format (mail, presentation, speech, picture), the columns of a table, articles, the parts of a
+    resume, questions, abstract and references, wide pages with few words, chapters, numbered headings. A document of
+    several parts is judged by the first of them.
+    """
+
+    name: ClassVar[str] = "auto"
+    version: ClassVar[int] = 1
+
+    def choose(self, document: ParsedDocument) -> Choice:
+        look = _Look(document)
+        for rule in _RULES:
+            found = rule(look)
+            if found is not None:
+                return Choice(*found)
+        return Choice("naive", "it has the structure of no other method")
+
+    def chunk(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> list[Chunk]:
+        return CHUNKERS.load(self.choose(document).method)().chunk(document, settings, count)

@@ -1,0 +1,41 @@
+"""The method ``manual``: one chunk for each section of a handbook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from gristmill.chunkers.levels import Group, grouped, levelled, most_frequent
+from gristmill.chunkers.sections import Section, SectionChunker
+from gristmill.ports.chunker import ChunkSettings, TokenCount
+from gristmill.ports.document import ParsedDocument
+
+_FEW = 32  # tokens of a section that goes with the next
+
+
+class ManualChunker(SectionChunker):
+    """A section begins at each heading of the level that most headings have, or of one above it.
+
+    Its tables and pictures stay in it. A section of fewer than 32 tokens goes with the next. One that is too large is cut,
+    its heading above each piece.
+    """
+
+    name: ClassVar[str] = "manual"
+    version: ClassVar[int] = 1
+
+    def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+        lines = levelled(document.blocks)
+        held: Group | None = None
+        for group in grouped(lines, most_frequent(lines)):
+            if held is not None:
+                group = Group([*held.blocks, *group.blocks], held.above, held.own)
+            held = group
+            if sum(count(block.text) for block in group.blocks) >= min(_FEW, settings.chunk_token_num):
+                yield _section(group)
+                held = None
+        if held is not None:
+            yield _section(held)
+
+
+def _section(group: Group) -> Section:
+    return Section(group.blocks, group.above, again="\n".join(group.own), together=True)

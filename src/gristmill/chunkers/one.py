@@ -1,0 +1,27 @@
+"""The method ``one``: the whole document is one chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from gristmill.chunkers.sections import Section, SectionChunker
+from gristmill.ports.chunker import ChunkSettings, TokenCount
+from gristmill.ports.document import ParsedDocument
+
+MOST_TOKENS = 32_768
+
+
+class OneChunker(SectionChunker):
+    """The whole document in its order, however long: ``chunk_token_num`` does not hold here, only a bound of 32,768 tokens.
+
+    Attachments are chunked as ``naive`` does. How much of a long chunk a model reads is the model's affair.
+    """
+
+    name: ClassVar[str] = "one"
+    version: ClassVar[int] = 1
+    whole: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
+
+    def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+        yield Section(document.blocks, limit=MOST_TOKENS, together=True)

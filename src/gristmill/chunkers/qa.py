@@ -1,0 +1,186 @@
+"""The method ``qa``: one chunk for each question with its answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
+
+from gristmill.chunkers.rows import Pair, blocks_of_lines, pairs_of, separator_of
+from gristmill.chunkers.sections import Section, SectionChunker
+from gristmill.chunkers.signs import ANSWER, QUESTION
+from gristmill.ports.chunker import ChunkSettings, TokenCount
+from gristmill.ports.document import Block, ParsedDocument
+
+_ZH = "[一二三四五六七八九十百零0-9]+"
+_NUMBERED = tuple(
+    re.compile(one)
+    for one in (
+        rf"\s*第\s*{_ZH}\s*问",
+        rf"\s*第\s*{_ZH}\s*条",
+        r"\s*[（(][一二三四五六七八九十百]+[）)]",
+        r"\s*[0-9]{1,3}\s*[.、)](?![0-9])",
+        r"\s*[一二三四五六七八九十百]+\s*、",
+        r"\s*[（(][0-9]{1,3}[）)]",
+        r"\s*QUESTION\s+(?:ONE|TWO|THREE|FOUR|FIVE|SIX|SEVEN|EIGHT|NINE|TEN|[IVXLC]+|[0-9]+)\b",
+    )
+)
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_FEWEST = 2
+
+
+@dataclass
+class _Open:
+    """A question whose answer is being read. Without a question: what goes before the first."""
+
+    question: list[Block] = field(default_factory=list)
+    answer: list[Block] = field(default_factory=list)
+    path: list[str] = field(default_factory=list)
+
+
+class QaChunker(SectionChunker):
+    """A chunk for each pair, its question as the chunk's question, too. A long answer is cut, the question above each piece.
+
+    Pairs are the first two values of a table's row; lines that a tab or comma parts in two; lines that begin with ``Q:``
+    and ``A:`` or words of that meaning; headings (with those above them) and the text below; else numbered paragraphs.
+    Lines between are part of the answer. Text before the first question is a chunk of its own, and a document without any
+    questions is cut as ``naive`` does.
+    """
+
+    name: ClassVar[str] = "qa"
+    version: ClassVar[int] = 1
+
+    def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+        run: list[Block] = []
+        for block in document.blocks:
+            if block.table is None:
+                run.append(block)
+                continue
+            if block.table.caption:
+                run.append(Block("caption", block.table.caption, page=block.page, boxes=block.boxes))
+            yield from _of_text(run)
+            run = []
+            yield from _of_table(block)
+        yield from _of_text(run)
+
+
+def _of_table(block: Block) -> Iterator[Section]:
+    assert block.table is not None
+    for found in pairs_of(block.table):
+        if isinstance(found, Pair):
+            more = [_with(block, " | ".join(found.rest))] if found.rest else []
+            yield _section(_Open([_with(block, found.first)], [_with(block, found.second), *more]))
+        else:
+            yield Section([_with(block, "\n".join(found))])
+
+
+def _with(block: Block, text: str) -> Block:
+    return msgspec.structs.replace(block, kind="text", text=text, table=None, marker="")
+
+
+def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
+    """The pairs of a run of blocks without tables."""
+    texts = [block.text for block in blocks if block.kind == "text"]
+    lines = list(blocks_of_lines(blocks))
+    separator = separator_of(texts)
+    if sum(1 for line in lines if QUESTION.match(_said(line))) >= 1 and any(ANSWER.match(_said(one)) for one in lines):
+        found = _labelled(lines)
+    elif separator:
+        found = _parted(lines, separator)
+    elif any(block.kind == "heading" for block in blocks):
+        found = _headed(blocks)
+    else:
+        found = _numbered(lines)
+    for one in found:
+        if one.question:
+            yield _section(one)
+        elif one.answer:
+            yield Section(one.answer)
+
+
+def _said(block: Block) -> str:
+    return f"{block.marker} {block.text}" if block.marker else block.text
+
+
+def _labelled(lines: Sequence[Block]) -> Iterator[_Open]:
+    now, answering = _Open(), False
+    for line in lines:
+        question = QUESTION.match(_said(line))
+        answer = ANSWER.match(_said(line)) if not question else None
+        if question:
+            yield now
+            now, answering = _Open([_with(line, _said(line)[question.end() :])]), False
+        elif answer and not answering and now.question:
+            now.answer.append(_with(line, _said(line)[answer.end() :]))
+            answering = True
+        elif now.question and not answering:
+            now.question.append(line)
+        else:
+            now.answer.append(line)
+    yield now
+
+
+def _parted(lines: Sequence[Block], separator: str) -> Iterator[_Open]:
+    now = _Open()
+    for line in lines:
+        first, sign, second = line.text.partition(separator)
+        if line.kind == "text" and sign and separator not in second and first.strip():
+            yield now
+            now = _Open([_with(line, first.strip())], [_with(line, second.strip())])
+        else:
+            now.answer.append(line)
+    yield now
+
+
+def _headed(blocks: Sequence[Block]) -> Iterator[_Open]:
+    """A heading with those above it is a question when text follows; else the headings wait for the next."""
+    chain: list[Block] = []
+    now = _Open()
+    for block in blocks:
+        if block.kind not in ("heading", "title"):
+            now.answer.append(block)
+            continue
+        level = block.level or 1
+        waiting = [] if now.answer else now.question
+        if now.answer:
+            yield now
+        elif waiting and level <= (waiting[-1].level or 1):
+            yield _Open([], now.question[-1:])
+        chain = [one for one in chain if (one.level or 1) < level and one.kind != "title"] + [block]
+        now = _Open(list(chain))
+    if now.question and not now.answer:
+        yield _Open([], now.question[-1:])
+    else:
+        yield now
+
+
+def _numbered(lines: Sequence[Block]) -> Iterator[_Open]:
+    """Paragraphs that begin with numbers of one kind: the first kind that occurs twice."""
+    matches: Callable[[str], object] | None = next(
+        (one.match for one in _NUMBERED if sum(1 for line in lines if one.match(_said(line))) >= _FEWEST), None
+    )
+    now = _Open()
+    for line in lines:
+        if matches is not None and matches(_said(line)) and line.kind in ("text", "list_item", "heading"):
+            yield now
+            now = _Open([line])
+        else:
+            now.answer.append(line)
+    yield now
+
+
+def _section(one: _Open) -> Section:
+    question = "\n".join(_said(block) for block in one.question).strip()
+    chinese = bool(_CHINESE.search(question))
+    asks, says = ("问题：", "回答：") if chinese else ("Question: ", "Answer: ")
+    first = msgspec.structs.replace(one.question[0], kind="text", text=asks + _said(one.question[0]), marker="")
+    blocks = [first, *(msgspec.structs.replace(block, kind="text") for block in one.question[1:])]
+    answer = list(one.answer)
+    if answer and answer[0].table is None and answer[0].kind != "code":
+        answer[0] = msgspec.structs.replace(answer[0], text=says + _said(answer[0]), marker="")
+    return Section(
+        [*blocks, *answer], one.path, again=asks + question, together=True, questions=[question] if question else []
+    )

@@ -1,0 +1,151 @@
+"""The method ``resume``: who somebody is, and a chunk for each station."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import msgspec
+
+from gristmill.chunkers.rows import blocks_of_lines
+from gristmill.chunkers.sections import Section, SectionChunker
+from gristmill.chunkers.signs import EMAIL, PHONE, resume_part
+from gristmill.ports.chunker import ChunkSettings, TokenCount
+from gristmill.ports.document import Block, ParsedDocument
+
+_NAME = re.compile(r"(?:^|\n|\|)\s*(?:姓\s*名|name)\s*[:：]\s*([^\n|，,；;]{2,40})", re.I)
+_GENDER = re.compile(r"(?:性\s*别|gender|sex)\s*[:：]\s*(男|女|male|female)|(?<![\w])(男|女)(?=\s*[，,|/\s])", re.I)
+_AGE = re.compile(r"(?:年\s*龄|age)\s*[:：]\s*(\d{2})|(\d{2})\s*岁", re.I)
+_BIRTH = re.compile(
+    r"(?:出\s*生(?:日期|年月)?|born|(?:date of )?birth(?:day)?)\s*[:：]?\s*([\w .,/年月日-]{4,20}\d[日月年]?)", re.I
+)
+_YEARS = re.compile(
+    r"(\d{1,2})\+?\s*(?:years?(?:'|’)?\s+(?:of\s+)?(?:\w+\s+){0,3}experience|年(?:以上)?(?:工作)?经[验历])", re.I
+)
+_SCHOOL = re.compile(
+    r"((?:[A-Z][\w&.'-]+\s+){1,5}(?:University|College|Institute)(?:\s+of(?:\s+[A-Z]\w+){1,4})?"
+    r"|University of(?:\s+[A-Z]\w+){1,3}|[\u4e00-\u9fff]{2,12}(?:大学|学院))"
+)
+_DEGREES = (
+    ("PhD", re.compile(r"\b(?:Ph\.?\s?D|Doctor(?:ate)?)\b|博士", re.I)),
+    ("Master", re.compile(r"\b(?:Master(?:['’]?s)?|M\.?Sc|MBA|M\.?A)\b|硕士|研究生", re.I)),
+    ("Bachelor", re.compile(r"\b(?:Bachelor(?:['’]?s)?|B\.?Sc|B\.?Eng|B\.?A)\b|本科|学士", re.I)),
+    ("College", re.compile(r"\bAssociate(?:['’]?s)? degree\b|大专|专科", re.I)),
+)
+_DATE = r"(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z.]*\s+)?\d{4}(?:\s*[./年-]\s*\d{1,2}(?!\d))?\s*月?"
+_PERIOD = re.compile(rf"{_DATE}\s*(?:-|–|—|~|至|到|to)+\s*(?:{_DATE}|present|now|today|current|至今|今)", re.I)
+_STATIONS = ("Work", "Projects", "Education")
+_MOST_NAME = 4  # words
+
+
+class ResumeChunker(SectionChunker):
+    """What rules can tell of a person as a chunk of fields, then a chunk for each part, and for each station in it.
+
+    Name, phone, email, gender, age, birth, school, highest degree and years of experience are taken from where they are
+    written; nothing is computed or guessed from other facts. Every chunk ends with who it is about. Stations begin at a
+    line with a period ("2019 - 2023").
+    """
+
+    name: ClassVar[str] = "resume"
+    version: ClassVar[int] = 1
+    whole: ClassVar[bool] = True
+
+    def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+        lines = list(blocks_of_lines(document.blocks))
+        fields = _fields(lines)
+        about = _about(fields)
+        for label, blocks in _parts(lines):
+            if not label:
+                yield _basic(fields, blocks)
+            elif label in _STATIONS:
+                yield from (Section(one, [label], below=about) for one in _stations(blocks))
+            else:
+                yield Section(blocks, [label], below=about)
+
+
+def _parts(lines: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
+    """The parts of the resume in their order, each with its heading; the first, without a label, is the person's."""
+    label, taken = "", list[Block]()
+    for line in lines:
+        found = resume_part(line.text)
+        if found and found != "Basic Info":
+            yield label, taken
+            label, taken = found, []
+        taken.append(line)
+    yield label, taken
+
+
+def _stations(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    """A part's heading goes with its first station."""
+    taken: list[Block] = []
+    dated = False
+    for block in blocks:
+        begins = block.table is None and bool(_PERIOD.search(block.text))
+        if begins and dated:
+            yield taken
+            taken = []
+        dated = dated or begins
+        taken.append(block)
+    yield taken
+
+
+def _basic(fields: dict[str, str], blocks: Sequence[Block]) -> Section:
+    if not fields or not blocks:
+        return Section(blocks)
+    text = "\n".join(["Basic Info", *(f"{label}: {value}" for label, value in fields.items())])
+    record = msgspec.structs.replace(blocks[0], kind="record", text=text, table=None, asset="", marker="")
+    return Section([record, *blocks], ["Basic Info"], together=True, kind="record")
+
+
+def _fields(lines: Sequence[Block]) -> dict[str, str]:
+    """What is written about the person, by label."""
+    text = "\n".join(_texts(lines))
+    found = {
+        "Name": _name(lines, text),
+        "Phone": _first(PHONE.finditer(_PERIOD.sub(" ", text))),
+        "Email": _first(EMAIL.finditer(text)),
+        "Gender": _first(_GENDER.finditer(text)),
+        "Age": _first(_AGE.finditer(text)),
+        "Birth": _first(_BIRTH.finditer(text)),
+        "School": _first(_SCHOOL.finditer(text)),
+        "Degree": next((degree for degree, words in _DEGREES if words.search(text)), ""),
+        "Experience": _years(text),
+    }
+    return {label: value for label, value in found.items() if value}
+
+
+def _texts(lines: Sequence[Block]) -> Iterator[str]:
+    for line in lines:
+        yield line.text
+        if line.table is not None:
+            yield from (" ".join(row) for row in line.table.grid())
+
+
+def _first(matches: Iterator[re.Match[str]]) -> str:
+    match = next(matches, None)
+    if match is None:
+        return ""
+    return next((group.strip() for group in match.groups() if group), match[0].strip())
+
+
+def _years(text: str) -> str:
+    match = _YEARS.search(text)
+    return f"{match[1]} years" if match else ""
+
+
+def _name(lines: Sequence[Block], text: str) -> str:
+    """The name where it is labelled, else the first line if it can be one."""
+    match = _NAME.search(text)
+    if match:
+        return match[1].strip()
+    first = next((line.text.strip() for line in lines if line.text.strip()), "")
+    words = first.split()
+    plain = all(char.isalpha() or char in " .'-·" for char in first)
+    return first if 0 < len(words) <= _MOST_NAME and plain and not resume_part(first) else ""
+
+
+def _about(fields: dict[str, str]) -> str:
+    labels = ("Name", "Phone", "Email", "Degree", "Experience")
+    found = [f"{label}: {fields[label]}" for label in labels if label in fields]
+    return f"[{' | '.join(found)}]" if found else ""

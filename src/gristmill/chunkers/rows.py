@@ -1,0 +1,95 @@
+"""Rows: tables as values, and lines that are rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from gristmill.ports.document import Block, Table
+
+_PAIR = 2
+
+
+@dataclass(slots=True)
+class Pair:
+    """Two values that belong together (a question and its answer), and what else stands in their row."""
+
+    first: str
+    second: str
+    rest: list[str]
+
+
+def values_of(table: Table) -> list[list[str]]:
+    """The values by row and column; one that spans rows or columns stands in each of them."""
+    grid = [[" ".join(value.split()) for value in row] for row in table.grid()]
+    for cell in table.cells:
+        if cell.rowspan > 1 or cell.colspan > 1:
+            for row in range(cell.row, min(cell.row + cell.rowspan, table.rows)):
+                for col in range(cell.col, min(cell.col + cell.colspan, table.cols)):
+                    grid[row][col] = grid[row][col] or grid[cell.row][cell.col]
+    return grid
+
+
+def header_of(rows: Sequence[Sequence[str]], heads: int) -> list[str]:
+    """A name for each column: the header's rows joined by a dash, numbers where they say nothing or the same again."""
+    width = max(map(len, rows), default=0)
+    names: list[str] = []
+    seen: dict[str, int] = {}
+    for col in range(width):
+        said = dict.fromkeys(row[col] for row in rows[:heads] if col < len(row) and row[col])
+        name = "-".join(said) or f"Column_{col + 1}"
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return names
+
+
+def pairs_of(table: Table) -> Iterator[Pair | list[str]]:
+    """The first two values of each row; a row that has no two, as it is."""
+    for row in values_of(table):
+        values = list(dict.fromkeys(value for value in row if value)) if _spanned(table) else [v for v in row if v]
+        if len(values) >= _PAIR:
+            yield Pair(values[0], values[1], values[2:])
+        elif values:
+            yield values
+
+
+def _spanned(table: Table) -> bool:
+    return any(cell.rowspan > 1 or cell.colspan > 1 for cell in table.cells)
+
+
+def separator_of(texts: Sequence[str]) -> str:
+    """The tab or comma that parts most lines in two; "" where neither does."""
+    lines = [line for text in texts for line in text.split("\n") if line.strip()]
+    tabs = sum(1 for line in lines if line.count("\t") == 1)
+    commas = sum(1 for line in lines if line.count(",") == 1)
+    found, sign = (tabs, "\t") if tabs >= commas else (commas, ",")
+    return sign if found * 2 > len(lines) else ""
+
+
+def blocks_of_lines(blocks: Sequence[Block]) -> Iterator[Block]:
+    """Texts line by line; every other block as it is."""
+    for block in blocks:
+        if block.kind == "text" and "\n" in block.text:
+            for line in block.text.split("\n"):
+                if line.strip():
+                    yield msgspec.structs.replace(block, text=line, marker="")
+        else:
+            yield block
+
+
+def html_of(caption: str, head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as an HTML table, each row on a line."""
+    lines = [f"<caption>{_escaped(caption)}</caption>"] if caption else []
+    lines += [_row(row, "th") for row in head]
+    lines += [_row(row, "td") for row in rows]
+    return "\n".join(["<table>", *lines, "</table>"])
+
+
+def _row(values: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{_escaped(value)}</{tag}>" for value in values) + "</tr>"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

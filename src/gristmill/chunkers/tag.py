@@ -1,0 +1,74 @@
+"""The method ``tag``: a dictionary of texts with their tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import msgspec
+
+from gristmill.chunkers.rows import Pair, blocks_of_lines, pairs_of, separator_of
+from gristmill.chunkers.sections import Section, SectionChunker
+from gristmill.ports.chunker import ChunkSettings, TokenCount
+from gristmill.ports.document import Block, ParsedDocument
+
+_COMMA = re.compile(r"[,，、;；]")
+
+
+class TagChunker(SectionChunker):
+    """A chunk for each text, with its tags: the first two values of a table's row, or of a line that a tab or comma parts.
+
+    Tags are parted by commas and kept as they are written. Lines that are no pair belong to the text that follows them;
+    what has no tags at all is cut as ``naive`` does.
+    """
+
+    name: ClassVar[str] = "tag"
+    version: ClassVar[int] = 1
+
+    def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+        run: list[Block] = []
+        for block in document.blocks:
+            if block.table is None:
+                run.append(block)
+                continue
+            if block.table.caption:
+                run.append(Block("caption", block.table.caption, page=block.page, boxes=block.boxes))
+            yield from _of_text(run)
+            run = []
+            yield from _of_table(block)
+        yield from _of_text(run)
+
+
+def _of_table(block: Block) -> Iterator[Section]:
+    assert block.table is not None
+    for found in pairs_of(block.table):
+        if isinstance(found, Pair):
+            yield Section([_with(block, found.first)], tags=_tags([found.second, *found.rest]))
+        else:
+            yield Section([_with(block, "\n".join(found))])
+
+
+def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
+    separator = separator_of([block.text for block in blocks if block.kind == "text"])
+    if not separator:
+        yield Section(blocks)
+        return
+    waiting: list[Block] = []
+    for line in blocks_of_lines(blocks):
+        content, sign, tags = line.text.rpartition(separator)
+        if line.kind == "text" and sign and separator not in content and content.strip() and tags.strip():
+            yield Section([*waiting, _with(line, content.strip())], tags=_tags([tags]))
+            waiting = []
+        else:
+            waiting.append(line)
+    yield Section(waiting)
+
+
+def _tags(texts: Sequence[str]) -> list[str]:
+    found = (tag.strip() for text in texts for tag in _COMMA.split(text))
+    return list(dict.fromkeys(tag for tag in found if tag))
+
+
+def _with(block: Block, text: str) -> Block:
+    return msgspec.structs.replace(block, kind="text", text=text, table=None, marker="")
