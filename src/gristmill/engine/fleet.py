@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
@@ -16,6 +17,7 @@ from typing import Any
 
 FD = "GRISTMILL_MASTER_FD"  # in a worker's environment: the number of its socket to the master
 FOR_PROBES = ("heads", "bounds", "meters", "depths")  # of what a worker says: not kept here
+LISTEN_FD = "GRISTMILL_LISTEN_FD"  # in a server's: the number of the socket on which it answers
 HEARD = 65536  # bytes of one read
 LONGEST_LINE = 1_000_000  # bytes; a worker that says more in one line is out of its mind
 TAKE_BACK_TIMEOUT = 10.0  # seconds
@@ -44,6 +46,8 @@ class Plan:
     max_rss: int | None = None
     pidfile: str = ""
     health: str = ""  # host:port
+    server: list[str] = field(default_factory=list)  # a command that answers requests, beside the workers; empty: none
+    listen: str = ""  # host:port where it does
     hooks: str = ""
     log_file: str = ""
     log_json: bool = False
@@ -94,7 +98,8 @@ class Plan:
 class Child:
     """A worker process. Times are of the monotonic clock."""
 
-    def __init__(self, plan: Plan, *, jitter: float) -> None:
+    def __init__(self, plan: Plan, *, jitter: float, kind: str = "worker") -> None:
+        self.kind = kind
         self.pid = 0
         self.name = ""
         self.ready = False
@@ -112,16 +117,17 @@ class Child:
         self._told = 0  # the last signal to end
         self._buffer = b""
 
-    def start(self) -> None:
-        """Start the process: exec'd, with one socket to us, in a session of its own."""
+    def start(self, given: Mapping[str, int] | None = None) -> None:
+        """Start the process: exec'd, with one socket to us, in a session of its own. ``given``: more open files, by name."""
         self.link, theirs = socket.socketpair()
         self.link.setblocking(False)
         with theirs:
+            files = {**(given or {}), FD: theirs.fileno()}
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 self._plan.argv,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[*files.values()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, FD: str(theirs.fileno())},  # noqa: TID251  passed on
+                env={**os.environ, **{name: str(fd) for name, fd in files.items()}},  # noqa: TID251  passed on
                 start_new_session=True,
             )
         self.pid = self._process.pid
@@ -170,10 +176,14 @@ class Child:
 
     def stop(self, number: int, *, within: float) -> None:
         """Have it end within so many seconds: on its own, or else killed. It is told the same only once."""
-        self.retiring = time.monotonic() + within
+        self.retire(within=within)
         if number != self._told:
             self._told = number
             self._signal(number)
+
+    def retire(self, *, within: float) -> None:
+        """It ends, and is killed if it has not within so many seconds."""
+        self.retiring = time.monotonic() + within
 
     def kill(self, why: str) -> None:
         self._why = self._why or why
@@ -189,7 +199,7 @@ class Child:
                 self._signal(signal.SIGKILL)
         elif now - self.beaten > (self._plan.timeout if self.ready else self._plan.boot_timeout):
             self._why = f"silent for {now - self.beaten:.0f} s" if self.ready else "did not get ready in time"
-            say(f"a worker {self._why}", level="error", worker_pid=self.pid, worker=self.name, held=self.held)
+            say(f"a {self.kind} {self._why}", level="error", worker_pid=self.pid, worker=self.name, held=self.held)
             return True
         return False
 

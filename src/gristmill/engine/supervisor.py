@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gristmill.engine.fleet import Child, Exit, Plan, say
+from gristmill.engine.front import Front
 from gristmill.engine.hooks import Hooks
 from gristmill.engine.probes import Probes
 from gristmill.engine.systemd import Notifier, PidFile
@@ -53,16 +54,17 @@ class Supervisor:
         self._announced = False
         self._init = os.getpid() == 1
         self._selector = selectors.DefaultSelector()
+        self.front = Front(plan, self._selector)
         self._hooks = Hooks(plan.hooks)
         self._systemd = Notifier()
         self._probes = Probes(plan.health)
 
     def run(self) -> int:
         """Supervise until the end. Returns the exit code."""
-        with PidFile(self.plan.pidfile), self._signals(), self._probes.serving():
+        with PidFile(self.plan.pidfile), self._signals(), self.front.listening(), self._probes.serving():
             self._hooks.call("on_starting", self)
             say("starting", workers=self.wanted, pid=os.getpid())
-            while not (self.stopping and not self.children):
+            while not (self.stopping and not self.children and not self.front.children):
                 self._keep()
                 for key, _ in self._selector.select(self._pause()):
                     key.data()
@@ -104,7 +106,7 @@ class Supervisor:
 
     def _on_int(self) -> None:
         if self.stopping == "quick":
-            for child in self.children:
+            for child in [*self.children, *self.front.children]:
                 child.kill("told to stop at once")
         else:
             self._stop_all("quick", signal.SIGINT, HURRIED)
@@ -126,7 +128,7 @@ class Supervisor:
 
     def _on_usr1(self) -> None:
         self.plan.reopen_log()
-        for child in self.children:
+        for child in [*self.children, *self.front.children]:
             child.tell({"reopen": True})
         say("log files reopened")
 
@@ -146,14 +148,14 @@ class Supervisor:
         if self._init:
             while (found := _waited(-1)) is not None:
                 pid, status = found
-                child = next((one for one in self.children if one.pid == pid), None)
+                child = next((one for one in [*self.children, *self.front.children] if one.pid == pid), None)
                 if child is None:
                     self.orphans += 1
                     self._probes.tally.count("orphans")
                 else:
                     self._ended(child, status)
             return
-        for child in list(self.children):
+        for child in [*self.children, *self.front.children]:
             if (found := _waited(child.pid)) is not None:
                 self._ended(child, found[1])
 
@@ -164,6 +166,7 @@ class Supervisor:
         self._probes.tally.count("drains", how)
         self._probes.show(self.status())  # not ready, before anything ends
         say("stopping", how=how, workers=len(self.children))
+        self.front.stop(number, seconds)
         for child in self.children:
             child.stop(number, within=seconds)
 
@@ -172,12 +175,14 @@ class Supervisor:
         self._probes.tally.count("replacements", "all")
         self._old = [child for child in self.children if not child.retiring]
         self._start_after = 0.0
+        self.front.replace(self.plan)
 
     # -- what there should be
     def _keep(self) -> None:
         """Start who is missing, retire who is too many. Of those to be replaced one at a time: first its successor."""
         if self.stopping:
             return
+        self.front.keep()
         now = time.monotonic()
         active = [child for child in self.children if not child.retiring]
         self._old = [child for child in self._old if child in active]
@@ -222,6 +227,10 @@ class Supervisor:
 
     def _ended(self, child: Child, status: int) -> None:
         """A worker is gone: what it held goes back at once, and somebody else takes its place."""
+        if child in self.front.children:
+            if self.front.ended(child, status):
+                self._give_up("no server can start; its reason is above")
+            return
         child.ended(status)
         if not child.hung_up:
             self._hear(child)
@@ -247,14 +256,17 @@ class Supervisor:
                 say("the new worker did not start: the old ones stay", level="error")
                 self._old = []
             if not self._booted and child.code == Exit.BOOT_FAILED:
-                say("no worker can start; its reason is above", level="error")
-                self._code = Exit.BOOT_FAILED
-                self._stop_all("quick", signal.SIGINT, HURRIED)
+                self._give_up("no worker can start; its reason is above")
                 return
         elif lived < SETTLED:
             self._failures += 1
         if self._failures:
             self._start_after = time.monotonic() + min(LONGEST_PAUSE, 0.25 * 2**self._failures)
+
+    def _give_up(self, why: str) -> None:
+        say(why, level="error")
+        self._code = Exit.BOOT_FAILED
+        self._stop_all("quick", signal.SIGINT, HURRIED)
 
     # -- what there is
     def _look(self) -> None:
@@ -268,6 +280,7 @@ class Supervisor:
                 say("a worker is replaced", worker_pid=child.pid, worker=child.name, why=worn)
                 self._old.append(child)
                 self._probes.tally.count("replacements", "worn")
+        self.front.look(now)
         self._hand_back(now)
         self._ask_depths(now)
         self._systemd.watchdog(now)
@@ -296,12 +309,13 @@ class Supervisor:
         ready = sum(child.ready and not child.retiring and not child.suspect for child in self.children)
         return {
             "pid": os.getpid(),
-            "ready": bool(ready) and not self.stopping,
+            "ready": bool(ready) and self.front.ready and not self.stopping,
             "stopping": self.stopping,
             "wanted": self.wanted,
             "orphans": self.orphans,
             "at": time.monotonic(),
             "workers": [child.status() for child in self.children],
+            "servers": self.front.status(),
         }
 
 
