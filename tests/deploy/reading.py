@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import click
 import pytest
@@ -65,10 +67,18 @@ def environment(stage: Sequence[Step]) -> dict[str, str]:
 def program(name: str) -> str:
     """A program's path. Where it is missing the test is skipped, and fails in CI."""
     found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") else pytest.skip  # noqa: TID251  the tests' own switch
-        say(f"{name} is not here (`make setup` brings it, or the distribution)")
-    return found
+    return found or missing(name)
+
+
+def module(name: str) -> Any:
+    """A module of the dependency group ``deploy``; the same where it is missing."""
+    return import_module(name) if find_spec(name) else missing(name)
+
+
+def missing(name: str) -> NoReturn:
+    if os.environ.get("CI"):  # noqa: TID251  the tests' own switch
+        pytest.fail(f"{name} is not here")
+    pytest.skip(f"{name} is not here: `make setup` brings it, or the distribution", allow_module_level=True)
 
 
 def ran(*words: str | Path, environ: Mapping[str, str] | None = None) -> str:
