@@ -82,7 +82,7 @@ def missing(name: str) -> NoReturn:
 
 
 def ran(*words: str | Path, environ: Mapping[str, str] | None = None) -> str:
-    """What a program printed; it must have been content."""
+    """What a program printed; it must have been content, and have complained of nothing."""
     done = subprocess.run(
         [program(str(words[0])), *map(str, words[1:])],
         env={"PATH": os.defpath, "HOME": "/nonexistent", **(environ or {})},
@@ -91,7 +91,7 @@ def ran(*words: str | Path, environ: Mapping[str, str] | None = None) -> str:
         timeout=PATIENCE,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     return done.stdout
 
 
