@@ -9,13 +9,19 @@ import pytest
 from gristmill.parsers import PARSERS, SPLIT
 from gristmill.parsers.detect import detect
 from gristmill.ports.parser import Parser, Source
-from gristmill.testing.parsers import ParserContract
+from gristmill.testing.parsers import FakeOcr, ParserContract
 from samples import SAMPLES
 
 EVERY = [(parser, name) for parser, files in SAMPLES.items() for name in files]
 
 
 class TestParsers(ParserContract):
+    @pytest.fixture(autouse=True)
+    def ocr(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The engine takes seconds; what it finds is tested where it is used for real."""
+        fake = FakeOcr()
+        monkeypatch.setattr("gristmill.parsers.ocr.engine", lambda: fake)
+
     @pytest.fixture(params=EVERY, ids=[file for _, file in EVERY])
     def case(self, request: pytest.FixtureRequest) -> tuple[str, str]:
         name, file = request.param

@@ -154,7 +154,9 @@ class DamagedDocument(DocumentError):
 
 
 class DocumentTooLarge(DocumentError):
-    """The document is larger than the limits allow."""
+    """The document is larger than the limits allow. ``setting`` names the limit."""
+
+    setting = ""
 
 
 class EmptyDocument(DocumentError):

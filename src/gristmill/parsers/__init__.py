@@ -10,18 +10,31 @@ from gristmill.ports.parser import Parser
 PARSERS: Registry[Parser] = Registry(
     "gristmill.parsers",
     {
+        "archive": "gristmill.parsers.archive:ArchiveParser",
         "csv": "gristmill.parsers.csv:CsvParser",
+        "doc": "gristmill.parsers.doc:DocParser",
         "docx": "gristmill.parsers.docx:DocxParser",
         "email": "gristmill.parsers.email:EmailParser",
+        "epub": "gristmill.parsers.epub:EpubParser",
         "html": "gristmill.parsers.html:HtmlParser",
+        "image": "gristmill.parsers.image:ImageParser",
         "json": "gristmill.parsers.json:JsonParser",
         "markdown": "gristmill.parsers.markdown:MarkdownParser",
+        "mbox": "gristmill.parsers.mbox:MboxParser",
+        "msg": "gristmill.parsers.msg:MsgParser",
+        "odf": "gristmill.parsers.odf:OdfParser",
         "pdf": "gristmill.parsers.pdf:PdfParser",
+        "ppt": "gristmill.parsers.ppt:PptParser",
         "pptx": "gristmill.parsers.pptx:PptxParser",
+        "rtf": "gristmill.parsers.rtf:RtfParser",
         "text": "gristmill.parsers.text:TextParser",
         "xlsx": "gristmill.parsers.xlsx:XlsxParser",
     },
-    needs={"pdf": "pdf", "docx": "office", "pptx": "office", "xlsx": "office"},
+    needs={
+        **dict.fromkeys(("doc", "docx", "epub", "msg", "odf", "ppt", "pptx", "xlsx"), "office"),
+        "image": "ocr",
+        "pdf": "pdf",
+    },
 )
 
 SPLIT = frozenset(("csv", "pdf", "xlsx"))  # the built-in ones that parse a document in parts; a test keeps this true

@@ -44,9 +44,11 @@ def check_size(source: Source, limits: ParseLimits) -> None:
 
 def too_large(name: str, what: str, found: int | str, limit: int, setting: str) -> DocumentTooLarge:
     """The error that every limit ends in."""
-    return DocumentTooLarge(
+    error = DocumentTooLarge(
         f"{name} has {found} {what}; the limit is {limit} ({setting}). Split the document, or raise the limit."
     )
+    error.setting = setting
+    return error
 
 
 def open_zip(source: Source, limits: ParseLimits) -> zipfile.ZipFile:

@@ -9,6 +9,7 @@ import codecs
 import json
 import re
 import zipfile
+import zlib
 from pathlib import PurePath
 from typing import BinaryIO
 
@@ -16,23 +17,34 @@ from gristmill.base.errors import EmptyDocument, EncryptedDocument, UnsupportedD
 from gristmill.parsers import claimed
 from gristmill.parsers.charset import decode, odd_share
 
-READ = "txt, md, html, csv, tsv, json, jsonl, pdf, docx, pptx, xlsx, xls, eml and source code"
+READ = (
+    "txt, md, html, csv, tsv, json, jsonl, pdf, docx, doc, pptx, ppt, xlsx, xls, odt, ods, odp, rtf, epub, eml, msg, mbox, "
+    "pictures (png, jpg, gif, tif, bmp, webp), zip archives of these, and source code"
+)
 
 _HEAD = 64 * 1024
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MOST_ODD = 0.02  # share of characters that no text has
 
+_PARSED = (  # what a file begins with that a parser reads
+    (b"{\\rt", "rtf"),
+    (b"\x89PNG\r\n\x1a\n", "image"),
+    (b"\xff\xd8\xff", "image"),
+    (b"GIF8", "image"),
+    (b"II*\0", "image"),
+    (b"MM\0*", "image"),
+)
+_SOUND = (
+    "sound, and reading sound needs a speech model: submit a transcript (txt, srt, vtt) instead, or install a package "
+    "that claims its ending"
+)
 _SIGNS = (  # what a file of another kind begins with, and what it is
-    (b"{\\rtf", "an RTF document"),
-    (b"\x89PNG\r\n\x1a\n", "a picture; reading pictures needs OCR"),
-    (b"\xff\xd8\xff", "a picture; reading pictures needs OCR"),
-    (b"GIF8", "a picture; reading pictures needs OCR"),
-    (b"II*\0", "a picture; reading pictures needs OCR"),
-    (b"MM\0*", "a picture; reading pictures needs OCR"),
-    (b"fLaC", "sound; reading sound needs a speech model"),
-    (b"OggS", "sound; reading sound needs a speech model"),
-    (b"ID3", "sound; reading sound needs a speech model"),
-    (b"RIFF", "sound or a picture"),
+    (b"fLaC", _SOUND),
+    (b"OggS", _SOUND),
+    (b"ID3", _SOUND),
+    (b"\xff\xfb", _SOUND),
+    (b"\xff\xf3", _SOUND),
+    (b"\xff\xf1", _SOUND),
     (b"\x1f\x8b", "a packed archive"),
     (b"7z\xbc\xaf\x27\x1c", "a packed archive"),
     (b"Rar!\x1a\x07", "a packed archive"),
@@ -42,14 +54,25 @@ _SIGNS = (  # what a file of another kind begins with, and what it is
     (b"MZ", "a program"),
     (b"SQLite format 3\0", "a database"),
 )
-_OLE_STREAMS = (  # names of streams as the directory writes them
+_OLE_STREAMS = (  # names of streams as the directory writes them, and what their file is
     ("EncryptedPackage", "encrypted"),
-    ("WordDocument", "a Word 97 document (.doc)"),
-    ("PowerPoint Document", "a PowerPoint 97 presentation (.ppt)"),
-    ("__properties_version1.0", "an Outlook message (.msg)"),
+    ("__properties_version1.0", "msg"),  # before the others: messages hold files
+    ("WordDocument", "doc"),
+    ("PowerPoint Document", "ppt"),
+    ("PP40", "ppt"),
     ("Workbook", "xlsx"),
     ("Book", "xlsx"),
 )
+_ODF = b"application/vnd.oasis.opendocument."
+_ZIPS = {
+    ".docx": "docx",
+    ".pptx": "pptx",
+    ".xlsx": "xlsx",
+    ".epub": "epub",
+    ".odt": "odf",
+    ".ods": "odf",
+    ".odp": "odf",
+}
 _BY_ENDING = {
     ".md": "markdown",
     ".markdown": "markdown",
@@ -64,6 +87,7 @@ _BY_ENDING = {
     ".eml": "email",
     ".mht": "email",
     ".mhtml": "email",
+    ".mbox": "mbox",
     ".xls": "csv",  # what many programs call their text exports
     ".xlsx": "csv",
 }
@@ -81,6 +105,7 @@ _HTML = re.compile(
 _MAIL_HEADER = re.compile(
     r"^(?:Return-Path|Received|From|To|Date|Subject|Message-ID|MIME-Version|Delivered-To|X-[\w-]+):", re.I
 )
+_MAILBOX = re.compile(r"From [^\n]*\d\d:\d\d[^\n]*\n>?[\w-]+:? ")
 
 
 def detect(name: str, stream: BinaryIO) -> str:
@@ -101,29 +126,50 @@ def detect(name: str, stream: BinaryIO) -> str:
     if head.startswith(_OLE):
         stream.seek(0)
         return _of_ole(name, stream.read())
+    return _of_signs(name, head) or _of_text(name, head)
+
+
+def _of_signs(name: str, head: bytes) -> str:
+    """What the first bytes say; empty where they say nothing."""
+    for sign, parser in _PARSED:
+        if head.startswith(sign):
+            return parser
+    if head.startswith(b"BM") and head[6:10] == bytes(4) and not head[:64].isascii():
+        return "image"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image"
+    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+        raise _unsupported(name, _SOUND)
     for sign, what in _SIGNS:
         if head.startswith(sign):
             raise _unsupported(name, what)
     if head[4:8] == b"ftyp":
         raise _unsupported(name, "sound or a film")
-    return _of_text(name, head)
+    return ""
 
 
 def _of_zip(name: str, stream: BinaryIO) -> str:
     try:
-        members = zipfile.ZipFile(stream).namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        members = []
+        archive = zipfile.ZipFile(stream)
+        members = archive.namelist()
+        kind = _kind_of(archive) if "mimetype" in members else b""
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error, EOFError):
+        return _ZIPS.get(_ending(name), "archive")  # a damaged one: its parser says in what way
     roots = {member.split("/", 1)[0] for member in members}
     for root, parser in (("word", "docx"), ("ppt", "pptx"), ("xl", "xlsx")):
         if root in roots and "[Content_Types].xml" in members:
             return parser
-    if "mimetype" in roots:
-        raise _unsupported(name, "an EPUB or OpenDocument file")
-    by_name = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx"}.get(_ending(name))
-    if by_name and not members:
-        return by_name  # a damaged one: its parser says in what way
-    raise _unsupported(name, "a ZIP archive")
+    if kind.startswith(_ODF) and "content.xml" in members:
+        return "odf"
+    if kind == b"application/epub+zip" or "META-INF/container.xml" in members:
+        return "epub"
+    return "archive"
+
+
+def _kind_of(archive: zipfile.ZipFile) -> bytes:
+    """What an OpenDocument file or a book says it is."""
+    with archive.open("mimetype") as stream:
+        return stream.read(200).strip()
 
 
 def _of_ole(name: str, data: bytes) -> str:
@@ -131,9 +177,7 @@ def _of_ole(name: str, data: bytes) -> str:
         if re.search(re.escape(stream.encode("utf-16-le") + b"\0\0"), data, re.I):
             if what == "encrypted":
                 raise EncryptedDocument(f"{name} is protected by a password. Remove the password and submit it again.")
-            if what == "xlsx":
-                return what
-            raise _unsupported(name, what)
+            return what
     raise _unsupported(name, "an OLE container of an unknown kind")
 
 
@@ -149,6 +193,8 @@ def _of_text(name: str, head: bytes) -> str:
         return _BY_ENDING[ending]
     if ending in _TEXT:
         return "text"
+    if _MAILBOX.match(text):
+        return "mbox"
     if _is_mail(text):
         return "email"
     return "json" if _is_json(text.lstrip(), whole=len(head) < _HEAD) else "text"

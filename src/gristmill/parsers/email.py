@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 import re
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -17,7 +16,7 @@ from gristmill.base.errors import DamagedDocument, DocumentError
 from gristmill.parsers import PARSERS
 from gristmill.parsers.bounds import Blocks, check_size, too_large
 from gristmill.parsers.charset import decode
-from gristmill.parsers.detect import detect
+from gristmill.parsers.children import attach
 from gristmill.ports.document import Block, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
@@ -35,7 +34,7 @@ class EmailParser(Parser):
     """The plain body, or else the HTML one. Attachments that cannot be read leave a warning, never lose the message."""
 
     name: ClassVar[str] = "email"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -138,18 +137,15 @@ def _attach(document: ParsedDocument, part: Message, limits: ParseLimits) -> Non
     if limits.attachment_depth <= 0:
         document.warnings.append(f"{name}: attached too deep to be read")
         return
+    if part.get_content_type() != "message/rfc822":
+        attach(document, name, _payload(part), limits)
+        return
     inner = msgspec.structs.replace(limits, attachment_depth=limits.attachment_depth - 1)
     try:
-        if part.get_content_type() == "message/rfc822":
-            attached = _attached(part)
-            child = _message(attached, _header(attached, "subject") or name, inner)
-        else:
-            data = _payload(part)
-            child = PARSERS.load(detect(name, io.BytesIO(data)))().parse(Source(name, data), inner)
+        attached = _attached(part)
+        document.children.append(_message(attached, _header(attached, "subject") or name, inner))
     except (DocumentError, *_ERRORS) as exc:
         document.warnings.append(f"{name}: {exc}")
-        return
-    document.children.append(child)
 
 
 def _attached(part: Message) -> EmailMessage:

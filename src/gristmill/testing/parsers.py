@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +17,32 @@ from gristmill.ports.parser import ParseLimits, Parser, Source
 LIMITS = ParseLimits()
 _CUTS = 24
 _MUTATIONS = 40
+_INK = 128  # a darker pixel is part of a letter
+
+
+class FakeOcr:
+    """Stands in for the engine of ``gristmill.parsers.ocr``: finds one line, ``words``, around whatever ink a picture has."""
+
+    def __init__(self, words: str = "words in a picture") -> None:
+        self.words = words
+        self.seen: list[tuple[int, ...]] = []  # the shapes of the pictures
+
+    def __call__(self, picture: Any) -> FakeOcrResult:
+        self.seen.append(picture.shape)
+        rows, columns = (picture.min(axis=2) < _INK).nonzero()
+        if not len(rows):
+            return FakeOcrResult(None, None, None)
+        x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        return FakeOcrResult([[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]], (self.words,), (0.9,))
+
+
+@dataclass(frozen=True)
+class FakeOcrResult:
+    """What the engine answers: corners, texts and confidence of each line, or nothing at all."""
+
+    boxes: list[list[tuple[int, int]]] | None
+    txts: tuple[str, ...] | None
+    scores: tuple[float, ...] | None
 
 
 class ParserContract:

@@ -11,9 +11,9 @@ import pypdfium2 as pdfium
 from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
 from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
+from gristmill.parsers.order import ordered
 from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, running
 from gristmill.parsers.pdf.lines import PageText
-from gristmill.parsers.pdf.order import ordered
 from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
 from gristmill.ports.document import OutlineEntry, Page, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Parser, Source, Unit

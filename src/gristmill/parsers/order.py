@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 from itertools import pairwise
-
-from gristmill.parsers.pdf.lines import Line
+from typing import Protocol, TypeVar
 
 _DEEPEST = 12
+_GUTTER = 0.8  # of a line's height: a wider empty band between lines parts columns
+_OCR_GUTTER = 0.3  # the boxes of OCR are wider than what is written in them
+
+
+class Placed(Protocol):
+    """A line with its place on the page: origin top left, ``size`` its height."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    size: float
+
+
+Line = TypeVar("Line", bound=Placed)
 
 
 def ordered(lines: list[Line]) -> list[Line]:
-    """The lines as they are read."""
+    """The lines as they are read, where a producer has written them in an order of its own."""
     jumps = sum(_jumps_back(before, after) for before, after in pairwise(lines))
     if jumps <= max(2, len(lines) // 20):
         return lines
-    return _cut(lines, 0)
+    return _cut(lines, 0, _GUTTER)
 
 
-def _jumps_back(before: Line, after: Line) -> bool:
+def columns_first(lines: list[Line]) -> list[Line]:
+    """The lines that OCR has found as they are read: nothing is known of their order."""
+    return _cut(lines, 0, _OCR_GUTTER)
+
+
+def _jumps_back(before: Placed, after: Placed) -> bool:
     """Whether the second line stands above the first in the same column: no reader goes that way."""
     shared = min(before.x1, after.x1) - max(before.x0, after.x0)
     return after.y1 < before.y0 - 0.5 * before.size and shared > 0.5 * min(before.x1 - before.x0, after.x1 - after.x0)
 
 
-def _cut(lines: list[Line], depth: int) -> list[Line]:
+def _cut(lines: list[Line], depth: int, gutter: float) -> list[Line]:
     """Cut at the widest empty band, across first (a band is worth more than a gutter of the same width), then down."""
     if len(lines) < 2 or depth >= _DEEPEST:
         return sorted(lines, key=lambda line: (round(line.y0), line.x0))
     size = sorted(line.size for line in lines)[len(lines) // 2]
-    columns = _groups(lines, 0.8 * size, [(line.x0, line.x1) for line in lines])
+    columns = _groups(lines, gutter * size, [(line.x0, line.x1) for line in lines])
     if len(columns) > 1:
-        return [line for column in columns for line in _cut(column, depth + 1)]
+        return [line for column in columns for line in _cut(column, depth + 1, gutter)]
     bands = _groups(lines, 0.2 * size, [(line.y0, line.y1) for line in lines])
     if len(bands) > 1:
-        return [line for band in _merged(bands) for line in _cut(band, depth + 1)]
+        return [line for band in _merged(bands, gutter) for line in _cut(band, depth + 1, gutter)]
     return sorted(lines, key=lambda line: (round(line.y0), line.x0))
 
 
@@ -49,21 +68,21 @@ def _groups(lines: list[Line], gap: float, spans: list[tuple[float, float]]) -> 
     return groups
 
 
-def _merged(bands: list[list[Line]]) -> list[list[Line]]:
+def _merged(bands: list[list[Line]], gutter: float) -> list[list[Line]]:
     """Neighbouring bands that are cut into columns at the same place belong together, so that a column is read to its end."""
     merged: list[list[Line]] = []
     for band in bands:
-        if merged and len(_columns(merged[-1] + band)) > 1:
+        if merged and len(_columns(merged[-1] + band, gutter)) > 1:
             merged[-1] = merged[-1] + band
         else:
             merged.append(band)
     return merged
 
 
-def _columns(lines: list[Line]) -> list[int]:
+def _columns(lines: list[Line], gutter: float) -> list[int]:
     """Where the columns begin, roughly."""
     size = sorted(line.size for line in lines)[len(lines) // 2]
     return [
         round(min(line.x0 for line in group) / 20)
-        for group in _groups(lines, 0.8 * size, [(line.x0, line.x1) for line in lines])
+        for group in _groups(lines, gutter * size, [(line.x0, line.x1) for line in lines])
     ]
