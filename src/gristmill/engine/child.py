@@ -1,8 +1,8 @@
 """A worker's process from its first task to its last, on its own or under a master.
 
 Lines of JSON over the socket that the master left us. To the master: ``{"ready": true, "name": ..}`` once, then every second
-the beat, written by the worker's own event loop, so that a loop that hangs is silent. From it: ``{"gone": [names]}`` (take
-back what those workers held) and ``{"reopen": true}`` (log files).
+the beat, written by the worker's own event loop, so that a loop that hangs is silent; ``{"draining": seconds}`` when it was
+told to stop. From it: ``{"gone": [names]}`` (take back what those workers held) and ``{"reopen": true}`` (log files).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def work(
     async with anyio.create_task_group() as group:
         hooks = hooks or Hooks("")
         hooks.call("post_fork", worker)
-        group.start_soon(_hear, worker, grace, hooks)
+        group.start_soon(_hear, worker, grace, hooks, link)
         group.start_soon(_diagnose, trace)
         for one in beside:
             group.start_soon(one)
@@ -69,15 +69,15 @@ async def work(
             log.info("working", worker=worker.name)
             ready()
             if link is not None:
-                group.start_soon(link.keep, worker, broker)
+                group.start_soon(link.keep, worker, broker, grace)
         if link is not None:
-            await link._say(telling.news())
+            await link.say(telling.news())
         log.info("stopped", worker=worker.name, done=worker.done, failed=worker.failed)
         group.cancel_scope.cancel()
     return Exit.CLEAN
 
 
-async def _hear(worker: Worker, grace: float, hooks: Hooks) -> None:
+async def _hear(worker: Worker, grace: float, hooks: Hooks, link: MasterLink | None) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGQUIT, signal.SIGINT) as signals:
         told = 0
         async for number in signals:
@@ -87,6 +87,8 @@ async def _hear(worker: Worker, grace: float, hooks: Hooks) -> None:
                 hooks.call("worker_int", worker)
             log.info("draining: no new work", signal=number.name, grace=left)
             worker.drain(grace=left)
+            if link is not None:
+                await link.say({"draining": left})
 
 
 async def _diagnose(trace: MemoryTrace | None) -> None:
@@ -108,6 +110,7 @@ class MasterLink:
         self._socket.setblocking(False)
         self._reopen = reopen
         self._buffer = b""
+        self._whole = anyio.Lock()  # one line after the other
 
     @classmethod
     def from_environment(cls, *, reopen: Callable[[], None]) -> MasterLink | None:
@@ -119,17 +122,17 @@ class MasterLink:
         faulthandler.enable()  # the master's SIGABRT is to leave our stacks in the log
         return cls(int(fd), reopen=reopen)
 
-    async def keep(self, worker: Worker, broker: Broker) -> None:
-        """Beat and listen for as long as the worker works; drain it when the master is gone."""
+    async def keep(self, worker: Worker, broker: Broker, grace: float) -> None:
+        """Beat and listen for as long as the worker works; drain it within ``grace`` when the master is gone."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._beat, worker)
             await self._listen(broker)
             log.warning("the master is gone: draining")
-            worker.drain()
+            worker.drain(grace=grace)
             group.cancel_scope.cancel()
 
     async def _beat(self, worker: Worker) -> None:
-        await self._say({"ready": True, "name": worker.name, **telling.first_words()})
+        await self.say({"ready": True, "name": worker.name, **telling.first_words()})
         while True:
             held = worker.held()
             beat = {
@@ -140,17 +143,19 @@ class MasterLink:
                 "rss": _rss(),
                 **telling.news(),
             }
-            await self._say(beat)
+            await self.say(beat)
             await anyio.sleep(BEAT_EVERY)
 
-    async def _say(self, line: dict[str, object]) -> None:
+    async def say(self, line: dict[str, object]) -> None:
+        """Tell the master, if it still listens."""
         raw = json.dumps(line).encode() + b"\n"
         with suppress(OSError):
-            while raw:
-                try:
-                    raw = raw[self._socket.send(raw) :]
-                except BlockingIOError:
-                    await anyio.wait_writable(self._socket)
+            async with self._whole:
+                while raw:
+                    try:
+                        raw = raw[self._socket.send(raw) :]
+                    except BlockingIOError:
+                        await anyio.wait_writable(self._socket)
 
     async def _listen(self, broker: Broker) -> None:
         while True:
@@ -171,7 +176,7 @@ class MasterLink:
         if told.get("reopen"):
             self._reopen()
         if told.get("depths"):
-            await self._say(await telling.depths(broker))
+            await self.say(await telling.depths(broker))
         gone = told.get("gone")
         if isinstance(gone, list):
             try:
@@ -180,7 +185,7 @@ class MasterLink:
                 log.warning("a dead worker's tasks cannot be taken back yet", error=str(exc))
                 return
             log.info("took back what dead workers held", workers=gone, tasks=[record.id for record in back])
-            await self._say({"taken_back": gone})
+            await self.say({"taken_back": gone})
 
 
 def _rss() -> int:

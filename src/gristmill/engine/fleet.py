@@ -109,12 +109,13 @@ class Child:
         self.retiring: float | None = None  # until when it has to be gone
         self.told: dict[str, Any] = {}  # its latest beat
         self.born = self.beaten = time.monotonic()
-        self._plan = plan
+        self.plan = plan
         self._max_tasks = plan.max_tasks and plan.max_tasks + int(jitter * plan.max_tasks_jitter)
         self._max_age = plan.max_age and plan.max_age * (1 + jitter / 10)
         self._aborted: float | None = None
         self._why = ""
         self._told = 0  # the last signal to end
+        self._told_at = 0.0
         self._buffer = b""
 
     def start(self, given: Mapping[str, int] | None = None) -> None:
@@ -124,7 +125,7 @@ class Child:
         with theirs:
             files = {**(given or {}), FD: theirs.fileno()}
             self._process = subprocess.Popen(  # noqa: S603  our own program
-                self._plan.argv,
+                self.plan.argv,
                 pass_fds=[*files.values()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **{name: str(fd) for name, fd in files.items()}},  # noqa: TID251  passed on
@@ -145,7 +146,7 @@ class Child:
     @property
     def suspect(self) -> bool:
         """Whether it has been silent for so long that nothing should be asked of it."""
-        return self._aborted is not None or time.monotonic() - self.beaten > max(3.0, self._plan.timeout / 3)
+        return self._aborted is not None or time.monotonic() - self.beaten > max(3.0, self.plan.timeout / 3)
 
     def hear(self) -> list[dict[str, Any]]:
         """What it has said meanwhile."""
@@ -178,7 +179,7 @@ class Child:
         """Have it end within so many seconds: on its own, or else killed. It is told the same only once."""
         self.retire(within=within)
         if number != self._told:
-            self._told = number
+            self._told, self._told_at = number, time.monotonic()
             self._signal(number)
 
     def retire(self, *, within: float) -> None:
@@ -197,11 +198,20 @@ class Child:
         elif self._aborted is not None:
             if now - self._aborted > aborted:
                 self._signal(signal.SIGKILL)
-        elif now - self.beaten > (self._plan.timeout if self.ready else self._plan.boot_timeout):
+        elif self._deaf(now, aborted / 2) or now - self.beaten > self._patience:
             self._why = f"silent for {now - self.beaten:.0f} s" if self.ready else "did not get ready in time"
             say(f"a {self.kind} {self._why}", level="error", worker_pid=self.pid, worker=self.name, held=self.held)
             return True
         return False
+
+    @property
+    def _patience(self) -> float:
+        return self.plan.timeout if self.ready else self.plan.boot_timeout
+
+    def _deaf(self, now: float, before: float) -> bool:
+        """Whether it will be killed soon, and did not answer since it was told to end: then its stacks are wanted."""
+        late = self.retiring is not None and now > self.retiring - before
+        return late and self.ready and self.beaten < self._told_at
 
     def abort(self, now: float) -> None:
         """SIGABRT, so that its stacks are in the log; what that does not end is killed soon."""
@@ -214,7 +224,7 @@ class Child:
             return f"{self.told['done']} tasks"
         if self._max_age and now - self.born > self._max_age:
             return f"{now - self.born:.0f} s old"
-        if self._plan.max_rss and self.told.get("rss", 0) > self._plan.max_rss:
+        if self.plan.max_rss and self.told.get("rss", 0) > self.plan.max_rss:
             return f"{self.told['rss'] >> 20} MiB large"
         return ""
 

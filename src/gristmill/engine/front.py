@@ -5,6 +5,7 @@ The socket outlives who answers on it: while one server follows another, and whe
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import socket
@@ -90,8 +91,7 @@ class Front:
     def ended(self, child: Child, status: int) -> bool:
         """It is gone. True where none could ever start."""
         child.ended(status)
-        if not child.hung_up:
-            self._hear(child)
+        self._hear(child)
         self.children.remove(child)
         lived = time.monotonic() - child.born
         say(
@@ -118,6 +118,7 @@ class Front:
         return child
 
     def _hear(self, child: Child) -> None:
+        over = child.hung_up  # its end and its last words came in one turn of the loop, and were dealt with
         for told in child.hear():
             if told.get("ready") and not child.ready:
                 child.ready = self._booted = True
@@ -125,7 +126,7 @@ class Front:
                 say("a server is ready", server_pid=child.pid, listen=self._plan.listen)
             if "draining" in told and not child.retiring:
                 child.retire(within=told["draining"] + KILL_AFTER)
-        if child.hung_up:
+        if child.hung_up and not over:
             self._selector.unregister(child.link)
             child.link.close()
 
@@ -138,6 +139,15 @@ class Front:
 def _of(plan: Plan) -> Plan:
     """The same for its server: nothing that wears out workers counts there."""
     return replace(plan, argv=plan.server, max_tasks=None, max_age=None, max_rss=None)
+
+
+def given_listener() -> socket.socket | None:
+    """In a server's process: the socket that its master has given it. Our own children are not to find it."""
+    fd = os.environ.pop(LISTEN_FD, "")  # noqa: TID251  the master's word, for this process alone
+    if not fd.isdigit():
+        return None
+    os.set_inheritable(int(fd), False)
+    return socket.socket(fileno=int(fd))
 
 
 def listening(address: str) -> socket.socket:

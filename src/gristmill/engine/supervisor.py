@@ -46,6 +46,7 @@ class Supervisor:
         self.orphans = 0
         self._reload = reload
         self._old: list[Child] = []  # to be replaced one by one
+        self._before: tuple[Plan, int] | None = None  # what to go back to until a worker of the new plan is ready
         self._gone: dict[str, float] = {}  # dead workers whose tasks are to be taken back: when somebody was asked last
         self._booted = False
         self._failures = 0
@@ -113,16 +114,19 @@ class Supervisor:
 
     def _on_hup(self) -> None:
         """Read the configuration again, and have new workers run by it."""
+        if self._ends("hup"):
+            return
         self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._hooks.call("on_reload", self)
         if self._reload is not None:
             try:
-                self.plan = self._reload()
+                plan = self._reload()
             except (OSError, ValueError) as exc:
                 say("the configuration is not read again: the one before stays", level="error", error=str(exc))
                 self._systemd.tell("READY=1")
                 return
-            self.wanted = self.plan.workers
+            self._before = self._before or (self.plan, self.wanted)
+            self.plan, self.wanted = plan, plan.workers
         self._systemd.tell("READY=1")
         self._replace_all("configuration read again")
 
@@ -133,15 +137,24 @@ class Supervisor:
         say("log files reopened")
 
     def _on_usr2(self) -> None:
-        self._replace_all("asked for")
+        if not self._ends("usr2"):
+            self._replace_all("asked for")
 
     def _on_ttin(self) -> None:
-        self.wanted += 1
-        say("one worker more", workers=self.wanted)
+        if not self._ends("ttin"):
+            self.wanted += 1
+            say("one worker more", workers=self.wanted)
 
     def _on_ttou(self) -> None:
-        self.wanted = max(1, self.wanted - 1)
-        say("one worker less", workers=self.wanted)
+        if not self._ends("ttou"):
+            self.wanted = max(1, self.wanted - 1)
+            say("one worker less", workers=self.wanted)
+
+    def _ends(self, name: str) -> bool:
+        """Whether it is too late for this signal: who ends starts nobody, and is not ready again."""
+        if self.stopping:
+            say("stopping: this signal does nothing now", signal=name.upper())
+        return bool(self.stopping)
 
     def _on_chld(self) -> None:
         """Reap: our workers; as the first process of a container also whoever has lost its parent."""
@@ -207,23 +220,35 @@ class Supervisor:
         return child
 
     def _hear(self, child: Child) -> None:
+        over = child.hung_up  # its end and its last words came in one turn of the loop, and were dealt with
         for told in child.hear():
             self._probes.hear(told)
             self._gone = {name: at for name, at in self._gone.items() if name not in told.get("taken_back", ())}
             if told.get("ready") and not child.ready:
                 self._on_ready(child)
-        if child.hung_up:
+            if "draining" in told:
+                self._on_draining(child, told["draining"])
+        if child.hung_up and not over:
             self._selector.unregister(child.link)
             child.link.close()
 
     def _on_ready(self, child: Child) -> None:
         child.ready = self._booted = True
         self._failures = 0
+        if child.plan is self.plan:
+            self._before = None
         say("a worker is ready", worker_pid=child.pid, worker=child.name)
         if not self._announced and sum(one.ready for one in self.children) >= self.wanted:
             self._announced = True
             self._systemd.tell("READY=1")
             self._hooks.call("when_ready", self)
+
+    def _on_draining(self, child: Child, seconds: float) -> None:
+        """Somebody has told it to stop, past us: its successor starts now, and it has no longer than by our word."""
+        if not child.retiring:
+            say("a worker drains", worker_pid=child.pid, worker=child.name)
+            child.retire(within=seconds + KILL_AFTER)
+        self._probes.show(self.status())
 
     def _ended(self, child: Child, status: int) -> None:
         """A worker is gone: what it held goes back at once, and somebody else takes its place."""
@@ -232,8 +257,7 @@ class Supervisor:
                 self._give_up("no server can start; its reason is above")
             return
         child.ended(status)
-        if not child.hung_up:
-            self._hear(child)
+        self._hear(child)
         self.children.remove(child)
         self._hooks.call("worker_exit", self, child)
         lived = time.monotonic() - child.born
@@ -255,6 +279,8 @@ class Supervisor:
             if self._old:
                 say("the new worker did not start: the old ones stay", level="error")
                 self._old = []
+            if self._before is not None and child.plan is self.plan:
+                (self.plan, self.wanted), self._before = self._before, None
             if not self._booted and child.code == Exit.BOOT_FAILED:
                 self._give_up("no worker can start; its reason is above")
                 return

@@ -32,11 +32,13 @@ class Master:
         slots: int = 2,
         grace: float = 30.0,
         traces: str = "",
+        hooks: str = "",
         first: bool = False,
         **plan: Any,
     ) -> None:
-        """``first``: the master is the first process of a process namespace of its own, as in a container (needs root)."""
-        words = [url, app, str(lease), str(slots), str(grace), traces]
+        """``hooks``: of the workers. ``first``: the master is the first process of a namespace of its own, as in a container
+        (needs root)."""
+        words = [url, app, str(lease), str(slots), str(grace), traces, hooks]
         worker = [sys.executable, "-m", "gristmill.testing.workers", *words]
         take_back = [sys.executable, "-m", "gristmill.testing.workers", "take-back", url]
         self.plan = Plan(**{"argv": worker, "take_back": take_back, "grace": grace, "log_json": True, **plan})
@@ -58,11 +60,10 @@ class Master:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        workers = self.workers()
         self.process.kill()
         self.process.wait()
-        for pid in workers:
-            if alive(pid):
+        for pid in () if self._first else self.started():
+            if alive(pid) and os.getsid(pid) == pid:  # ours: each has a session of its own
                 os.kill(pid, signal.SIGKILL)
         self._reader.join(PATIENCE)
         assert self.process.stderr is not None
@@ -71,6 +72,10 @@ class Master:
     def workers(self) -> list[int]:
         """The process ids of the workers that there are now."""
         return _children(self.process.pid)
+
+    def started(self) -> list[int]:
+        """The process ids of all workers that were ever started, by the master's word."""
+        return [line["worker_pid"] for line in self.log if line["event"] == "a worker starts"]
 
     def signal(self, number: int) -> None:
         os.kill(_children(self.process.pid)[0] if self._first else self.process.pid, number)

@@ -18,6 +18,7 @@ from gristmill.engine.broker import Broker
 from gristmill.engine.child import MasterLink, work
 from gristmill.engine.client import Client
 from gristmill.engine.diagnostics import MemoryTrace
+from gristmill.engine.hooks import Hooks
 from gristmill.engine.message import Message, TaskRecord
 from gristmill.engine.state import TaskState
 from gristmill.engine.task import App
@@ -87,7 +88,8 @@ class WorkerProcess:
     """A worker in a process of its own. Kill it, or end it with the block."""
 
     def __init__(self, url: str, *, app: str = BODIES, lease: float = 30.0, slots: int = 1) -> None:
-        self._command = [sys.executable, "-m", "gristmill.testing.workers", url, app, str(lease), str(slots), "30", ""]
+        words = [url, app, str(lease), str(slots), "30", "", ""]
+        self._command = [sys.executable, "-m", "gristmill.testing.workers", *words]
 
     async def __aenter__(self) -> Self:
         """Start it; returns when it works."""
@@ -127,13 +129,15 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 async def _main(*words: str) -> int:
-    url, app, lease, slots, grace, traces = words
+    url, app, lease, slots, grace, traces, hooks = words
     link = MasterLink.from_environment(reopen=lambda: None)
     setup_logs("warning" if link is None else "info", format="json")
     trace = MemoryTrace(Path(traces)) if traces else None
     async with open_broker(url) as broker:
         worker = Worker(broker, app, lease=float(lease), slots=int(slots))
-        return await work(worker, broker, grace=float(grace), link=link, trace=trace, ready=_say_ready)
+        return await work(
+            worker, broker, grace=float(grace), link=link, trace=trace, hooks=Hooks(hooks), ready=_say_ready
+        )
 
 
 async def _take_back(*words: str) -> None:
