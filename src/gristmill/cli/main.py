@@ -39,6 +39,7 @@ COMMANDS = {
     "datasets": ("datasets", "Look at datasets; make or delete them."),
     "doctor": ("doctor", "Check this installation and its stores."),
     "config": ("config", "Show the settings and where they come from."),
+    "debug": ("debug", "Look into running processes."),
 }
 
 

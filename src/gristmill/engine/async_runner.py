@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 
 from gristmill.base import meters
 from gristmill.base.errors import BrokerUnavailable, LoopBlocked
+from gristmill.engine import stacks
 from gristmill.engine.context import TaskContext, running
 from gristmill.engine.memory import Scale, Share, over_limit
 from gristmill.engine.message import Message
@@ -53,6 +54,7 @@ class _Job:
     until: float | None  # its soft limit, as ``time.monotonic`` tells
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     reason: str = ""
+    body: Any = None
 
     def stop(self, reason: str) -> None:
         self.reason, self.ctx.aborted = reason, True
@@ -77,6 +79,7 @@ class _AsyncRunner:
         self._schedule = _open_schedule()
 
     async def serve(self) -> None:
+        stacks.tellers[:] = [self._tell]
         signal.signal(signal.SIGALRM, self._look)
         async with anyio.create_task_group() as children:
             children.start_soon(self._channel.write)
@@ -133,6 +136,12 @@ class _AsyncRunner:
             self._tell_counts()
             self._end_late()
             await anyio.sleep(BEAT)
+
+    def _tell(self) -> Iterator[str]:
+        for job in list(self._jobs.values()):
+            ctx = job.ctx
+            yield f"task {ctx.id} ({ctx.message.task}, attempt {ctx.attempt}, stage {ctx.stage_name or 'none'}) waits in"
+            yield from stacks.of_coroutine(job.body)
 
     def _tell_counts(self) -> None:
         if changes := meters.changes():
@@ -234,7 +243,7 @@ class _Stepped:
     """A body whose every step is marked in the table; its memory is counted where it has a limit."""
 
     def __init__(self, body: Awaitable[Any], *, table: mmap.mmap, slot: int, job: _Job) -> None:
-        self._body = body
+        self._body = job.body = body
         self._table = table
         self._job = job
         self._mark = slot.to_bytes(STEP_TABLE, sys.byteorder)

@@ -21,7 +21,7 @@ from anyio import to_thread
 
 from gristmill.base.errors import BrokerUnavailable, EngineError
 from gristmill.base.logs import get_logger
-from gristmill.engine import telling
+from gristmill.engine import stacks, telling
 from gristmill.engine.broker import Broker
 from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.fleet import FD, Exit
@@ -52,6 +52,7 @@ async def work(
     writes a snapshot of ``trace``, SIGUSR2 stops that. What is a master's to hear (HUP, TTIN, TTOU) does nothing here.
     """
     async with anyio.create_task_group() as group:
+        stacks.serve()
         hooks = hooks or Hooks("")
         hooks.call("post_fork", worker)
         group.start_soon(_hear, worker, grace, hooks, link)

@@ -18,8 +18,10 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from gristmill.base import meters
 from gristmill.base.errors import EngineError, RunnerCrashed
 from gristmill.base.logs import get_logger
+from gristmill.engine import stacks
 from gristmill.engine.outcome import Outcome, ended
 from gristmill.engine.task import Policy
 from gristmill.engine.wire import Boot, Booted, Channel, Died, Forked, Frame, Work
@@ -46,12 +48,18 @@ class Attempt:
             self.outcome = outcome
             self.over.set()
 
+    def told(self) -> str:
+        """What runs where, for eyes."""
+        message = self.work.message
+        return f"runner {self.runner.pid}: task {message.id} ({message.task}, attempt {self.work.attempt})"
+
 
 class Runner:
     """A child process that runs bodies."""
 
-    def __init__(self, number: int, is_async: bool, channel: Channel, table: mmap.mmap) -> None:
+    def __init__(self, number: int, is_async: bool, channel: Channel, table: mmap.mmap, stacks: int) -> None:
         self.number = number
+        self.stacks = stacks  # a file for its stacks, until it has gone
         self.is_async = is_async
         self.channel = channel
         self.table = table
@@ -67,6 +75,8 @@ class Runner:
         self.gone = anyio.Event()
         self.killed = False
         self.sentenced = False  # killed for the verdict on one of its tasks
+        self.stack = ""  # where it crashed
+        self.crashed: list[str] = []  # the tasks that its crash is told of
         self.unfit = ""  # why it could not begin to work
         self.hear: Callable[[Runner, Frame], None] = lambda runner, frame: None
 
@@ -95,6 +105,7 @@ class Runner:
         """The process is gone: every task of it gets its outcome, or None where another one was to blame."""
         self.known.set()
         self.gone.set()
+        stack = self._last_stack()
         culprit = self.stepping()
         sentenced = self.sentenced and status in (None, signal.SIGKILL)  # else it was quicker than its sentence
         for job in list(self.jobs.values()):
@@ -103,7 +114,19 @@ class Runner:
             elif sentenced or (culprit is not None and culprit is not job):
                 job.end(None)
             else:
-                job.end(ended(RunnerCrashed(self.unfit or _how(status)), attempt=job.work.attempt))
+                self.crashed.append(job.work.message.id)
+                job.end(_with(stack, ended(RunnerCrashed(self.unfit or _how(status)), attempt=job.work.attempt)))
+        self.stack = stack
+
+    def _last_stack(self) -> str:
+        """Where it crashed, as far as it could say so."""
+        fd, self.stacks = self.stacks, -1
+        if fd < 0:
+            return ""
+        try:
+            return stacks.crash(fd)
+        finally:
+            os.close(fd)
 
     def stepping(self) -> Attempt | None:
         """The task of an async runner whose step runs now."""
@@ -175,8 +198,10 @@ class Nursery:
             runner = self.runners.pop(frame.number)
             runner.hear_out()
             runner.died(frame.status)
-            if not runner.killed and not os.WIFEXITED(frame.status):
-                log.warning("a runner died", pid=runner.pid, how=_how(frame.status))
+            if os.WIFSIGNALED(frame.status) and (runner.crashed or not runner.killed):
+                meters.count("runner_deaths", how=_signal(frame.status))
+                told = {"how": _how(frame.status), "tasks": runner.crashed, "stack": runner.stack}
+                log.warning("a runner died", pid=runner.pid, **told)
 
     def _end(self) -> None:
         self.over.set()
@@ -205,5 +230,17 @@ def _how(status: int | None) -> str:
     if status is None:
         return "the process that ran the task died together with its parent"
     if os.WIFSIGNALED(status):
-        return f"the process that ran the task died of signal {signal.Signals(os.WTERMSIG(status)).name}"
+        return f"the process that ran the task died of signal {_signal(status)}"
     return f"the process that ran the task ended with exit code {os.waitstatus_to_exitcode(status)}"
+
+
+def _signal(status: int) -> str:
+    number = os.WTERMSIG(status)
+    return signal.Signals(number).name if number in signal.valid_signals() else str(number)
+
+
+def _with(stack: str, outcome: Outcome) -> Outcome:
+    """The outcome with the crash's stack as its traceback."""
+    if not stack or outcome.error is None:
+        return outcome
+    return msgspec.structs.replace(outcome, error=msgspec.structs.replace(outcome.error, traceback=stack))

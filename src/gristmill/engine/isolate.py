@@ -30,6 +30,7 @@ from gristmill.base.errors import (
     LoopBlocked,
 )
 from gristmill.base.logs import get_logger
+from gristmill.engine import stacks
 from gristmill.engine.async_runner import STEP_TABLE
 from gristmill.engine.children import Attempt, Nursery, Runner
 from gristmill.engine.memory import ROOM, over_limit
@@ -107,9 +108,12 @@ class Pool:
             await self.__aexit__()
             raise
         self._children.start_soon(self._watch)
+        stacks.tellers.append(self._tell)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        if self._tell in stacks.tellers:
+            stacks.tellers.remove(self._tell)
         nursery, self._nursery = self._nursery, None
         self._children.cancel_scope.cancel()
         try:
@@ -118,6 +122,9 @@ class Pool:
             if nursery is not None:
                 with anyio.CancelScope(shield=True):
                     await nursery.close()
+
+    def _tell(self) -> list[str]:
+        return [job.told() for job in list(self._jobs.values())]
 
     async def execute(self, message: Message, attempt: int, policy: Policy) -> Outcome:
         """Run the task once, to its outcome. Cancelled: its runner is ended.
@@ -232,11 +239,11 @@ class Pool:
         with tempfile.TemporaryFile() as steps, theirs:
             steps.truncate(STEP_TABLE)
             table = mmap.mmap(steps.fileno(), STEP_TABLE)
-            runner = Runner(next(self._numbers), is_async, Channel(ours), table)
+            runner = Runner(next(self._numbers), is_async, Channel(ours), table, stacks.make(stacks.RUNNERS))
             runner.hear = self._hear
             nursery.runners[runner.number] = runner
             try:
-                await nursery.channel.send(Fork(runner.number, is_async), [theirs.fileno(), steps.fileno()])
+                await nursery.channel.send(Fork(runner.number, is_async), [theirs.fileno(), steps.fileno(), runner.stacks])
             except ConnectionError:
                 runner.died(None)
         self._children.start_soon(self._attend, runner)

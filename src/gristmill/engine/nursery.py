@@ -19,13 +19,13 @@ from contextlib import suppress
 from typing import Any
 
 from gristmill.base.errors import EngineError
-from gristmill.engine import async_runner, sync_runner
+from gristmill.engine import async_runner, stacks, sync_runner
 from gristmill.engine.outcome import clean
 from gristmill.engine.task import App
 from gristmill.engine.wire import Boot, Booted, Died, Fork, Forked, Unfit, Unpacker, pack
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-MAX_FDS = 2
+MAX_FDS = 3  # its socket, the step table, the file for its stacks
 
 
 def load(target: str, config: dict[str, Any]) -> App:
@@ -42,6 +42,7 @@ def main() -> None:
     """Serve the worker at the other end of the socket whose number is the first argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the worker's business
     die_with_parent()
+    stacks.serve()
     os.dup2(2, 1)  # what bodies print is talk; the standard output is the worker's
     control = socket.socket(fileno=int(sys.argv[1]))
     boot = _first_frame(control)
@@ -137,6 +138,7 @@ class _Nursery:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()
+            stacks.serve(fds[2])
             if os.getppid() == parent:
                 serve: Callable[[App, socket.socket, int], None]
                 serve = async_runner.serve if frame.is_async else sync_runner.serve

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from gristmill.engine import stacks
 from gristmill.engine.fleet import Child, Exit, Plan, say
 from gristmill.engine.front import Front
 from gristmill.engine.hooks import Hooks
@@ -93,8 +94,9 @@ class Supervisor:
 
     def _hear_signals(self, hear: socket.socket) -> None:
         for number in hear.recv(4096):
-            name = signal.Signals(number).name.removeprefix("SIG").lower()
-            getattr(self, f"_on_{name}")()
+            name = signal.Signals(number).name.removeprefix("SIG")
+            if name in SIGNALS:  # the one that asks for stacks is none of ours
+                getattr(self, f"_on_{name.lower()}")()
 
     # -- signals
     def _on_term(self) -> None:
@@ -330,6 +332,10 @@ class Supervisor:
         """Seconds until something is to be looked at, when nothing happens."""
         return 0.05 if self._gone or self._old or self.stopping else 0.5
 
+    def told(self) -> list[str]:
+        """Who holds what, for eyes."""
+        return [f"worker {one.pid} {one.name}: holds {', '.join(one.held) or 'nothing'}" for one in self.children]
+
     def status(self) -> dict[str, Any]:
         """What the probes tell."""
         ready = sum(child.ready and not child.retiring and not child.suspect for child in self.children)
@@ -355,7 +361,10 @@ def _waited(pid: int) -> tuple[int, int] | None:
 def main() -> int:
     """The process of the master."""
     plan = Plan.load(sys.argv[1])
-    return Supervisor(plan, reload=plan.read_again if plan.reload else None).run()
+    supervisor = Supervisor(plan, reload=plan.read_again if plan.reload else None)
+    stacks.serve()
+    stacks.tellers.append(supervisor.told)
+    return supervisor.run()
 
 
 if __name__ == "__main__":

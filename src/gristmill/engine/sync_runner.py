@@ -12,6 +12,7 @@ from typing import Any
 
 from gristmill.base import meters
 from gristmill.base.errors import BrokerUnavailable, EngineError, SoftTimeLimitExceeded
+from gristmill.engine import stacks
 from gristmill.engine.context import TaskContext
 from gristmill.engine.memory import Scale, bound
 from gristmill.engine.message import Message
@@ -44,6 +45,7 @@ class _SyncRunner:
         self._scale = Scale()
 
     def serve(self) -> None:
+        stacks.tellers[:] = [self._tell]
         signal.signal(STOP, self._stop)
         signal.signal(signal.SIGALRM, self._alarm)
         while True:
@@ -55,6 +57,12 @@ class _SyncRunner:
                 size = self._scale.resident(anew=frame.memory_limit is not None)
                 self._tell_counts()
                 self._channel.send(Done(frame.message.id, outcome, size))
+
+    def _tell(self) -> list[str]:
+        ctx = self._ctx
+        if ctx is None:
+            return ["no task"]
+        return [f"task {ctx.id} ({ctx.message.task}, attempt {ctx.attempt}, stage {ctx.stage_name or 'none'})"]
 
     def _run(self, work: Work) -> Outcome:
         task = self._app.find(work.message.task)

@@ -244,6 +244,12 @@ def bad_sync(kind: str) -> None:
     (BAD | ODD)[kind]()
 
 
+@app.task(soft_time_limit=None, time_limit=None, max_retries=0)
+def never_ends(kind: str) -> None:
+    """A bad deed that no limit ends."""
+    (BAD | ODD)[kind]()
+
+
 @app.task(name="bad_async", **LIMITS)
 async def bad_async(kind: str) -> None:
     await anyio.lowlevel.checkpoint()
