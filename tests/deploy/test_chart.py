@@ -155,8 +155,12 @@ def test_the_command_and_the_environment_are_those_of_the_program(name: str, tmp
         assert environ["GRISTMILL_HOME"] == image["GRISTMILL_HOME"]
         settings(environ, tmp_path)
         assert "command" not in container  # the image's entry point
-        [port] = container["ports"]
-        assert given["health"] == f"0.0.0.0:{port['containerPort']}"
+        ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+        assert given["health"] == f"0.0.0.0:{ports['probes']}"
+        [found] = of_kind("ConfigMap", name)
+        answers = yaml.safe_load(found["data"]["service_conf.yaml"])["ragflow"]
+        assert ports.get("http", answers["http_port"]) == answers["http_port"]
+        assert answers["host"] == "0.0.0.0"
 
 
 @everything

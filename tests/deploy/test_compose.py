@@ -97,7 +97,7 @@ def test_a_server_is_pinned_bounded_and_tells_how_it_is(name: str) -> None:
 
 def test_nothing_listens_to_other_hosts() -> None:
     ports = [port for one in compose("*")["services"].values() for port in one.get("ports", ())]
-    assert [(port["host_ip"], port["target"]) for port in ports] == [("127.0.0.1", 9380)]
+    assert [(port["host_ip"], port["target"]) for port in ports] == [("127.0.0.1", 9380), ("127.0.0.1", 9381)]
 
 
 def test_passwords_come_by_files_that_are_not_kept_with_the_code() -> None:

@@ -17,6 +17,7 @@ from gristmill.testing.servers.process import free_port
 
 BUILD, LAST = dockerfile()
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROBES = "9381"  # the port of the master's /health, /ready, /metrics
 PREFACE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").partition("\nFROM")[0]
 
 
@@ -55,7 +56,9 @@ def test_what_it_writes_to_is_a_volume(tmp_path: Any) -> None:
     set_ = environment(LAST)
     assert only("VOLUME").rest == set_["GRISTMILL_HOME"] == set_["HOME"]
     ours = {name: value for name, value in set_.items() if name.startswith("GRISTMILL_")}
-    assert settings(ours, tmp_path).supervisor.health == f"0.0.0.0:{only('EXPOSE').rest}"
+    read = settings(ours, tmp_path)
+    assert (read.ragflow.host, read.supervisor.health) == ("0.0.0.0", f"0.0.0.0:{PROBES}")
+    assert only("EXPOSE").rest == f"{read.ragflow.http_port} {PROBES}"
 
 
 def test_versions_are_pinned_and_the_extras_are_the_projects() -> None:
@@ -109,11 +112,11 @@ def sent(name: str) -> bool:
 def test_the_health_check_asks_the_master(well: bool, code: int) -> None:
     check = Step("CMD", only("HEALTHCHECK").rest.partition(" CMD ")[2]).words
     port = free_port()
-    assert f":{only('EXPOSE').rest}/health" in check[-1]
+    assert f":{PROBES}/health" in check[-1]
     probes = Probes(f"127.0.0.1:{port}")
     status: dict[str, Any] = {"ready": True, "orphans": 0, "stopping": "", "wanted": 1, "workers": []}
     probes.show({**status, "at": float("inf") if well else float("-inf")})
     with probes.serving():
-        words = [sys.executable, *(word.replace(only("EXPOSE").rest, str(port)) for word in check[1:])]
+        words = [sys.executable, *(word.replace(PROBES, str(port)) for word in check[1:])]
         done = subprocess.run(words, capture_output=True, timeout=PATIENCE, check=False)
     assert (check[0], done.returncode) == ("python", code)
