@@ -32,6 +32,7 @@ COMMANDS = {
     "ingest": ("ingest", "Turn files and folders into search."),
     "search": ("search", "Answer a question from the documents."),
     "up": ("up", "Run everything that is needed on one host."),
+    "server": ("server", "Answer requests over HTTP until told to stop."),
     "worker": ("worker", "Run tasks until told to stop."),
     "status": ("status", "What is there, what waits, who works."),
     "tasks": ("tasks", "Look at tasks; cancel, repeat or forget them."),

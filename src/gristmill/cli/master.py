@@ -25,6 +25,7 @@ class Wish:
     workers: int | None = None
     health: str = ""
     pidfile: str = ""
+    listen: str = ""  # where a server answers; empty: there is none
 
 
 def become_master(face: Face, wish: Wish, *, only_print: bool = False) -> int:
@@ -55,6 +56,8 @@ def make_plan(face: Face, wish: Wish) -> Plan:
         max_rss=own.max_rss,
         pidfile=wish.pidfile or own.pidfile,
         health=wish.health or own.health,
+        server=[*ME, *face.words(), "server"] if wish.listen else [],
+        listen=wish.listen,
         hooks=own.hooks,
         log_file=own.log_file,
         log_json=settings.log.format == "json" or (settings.log.format == "auto" and not sys.stderr.isatty()),
@@ -64,7 +67,7 @@ def make_plan(face: Face, wish: Wish) -> Plan:
 
 
 def _masters(wish: Wish) -> list[str]:
-    given = {"--workers": wish.workers, "--health": wish.health, "--pidfile": wish.pidfile}
+    given = {"--workers": wish.workers, "--health": wish.health, "--pidfile": wish.pidfile, "--listen": wish.listen}
     return [word for name, value in given.items() if value for word in (name, str(value))]
 
 

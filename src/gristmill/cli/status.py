@@ -4,54 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import anyio
 import click
-import msgspec
-from anyio import to_thread
 
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
 from gristmill.cli.output import duration, json_option, print_json, print_table
-from gristmill.engine.broker import Broker, QueueDepth
 from gristmill.engine.message import Heartbeat
+from gristmill.pipeline.overview import Current, House, Stock, count, look, plain, unserved
 from gristmill.pipeline.plan import QUEUE
 from gristmill.ports.catalog import Catalog
 from gristmill.wiring import TENANT, open_catalog
 
 SHOWN = 8  # current tasks of one worker in a table
-
-
-class Current(msgspec.Struct, frozen=True):
-    """A task that a worker runs, as its last sign of life says; what has ended since is left out."""
-
-    worker: str
-    id: str
-    task: str
-    queue: str
-    lane: str
-    attempt: int
-    seconds: float
-    progress: float
-    message: str
-
-
-class Stock(msgspec.Struct, frozen=True):
-    """What the catalog holds: datasets, and how many documents are in which state."""
-
-    datasets: list[dict[str, Any]]
-    documents: dict[str, int]
-
-
-class House(msgspec.Struct, frozen=True):
-    """What the broker knows of queues and workers. ``now`` is its clock."""
-
-    now: float
-    queues: list[QueueDepth]
-    workers: list[Heartbeat]
-    current: list[Current]
 
 
 @click.command("status")
@@ -82,7 +49,7 @@ async def _show(
 ) -> None:
     async with open_broker(settings.broker_url) as broker:
         while True:
-            house, stock = await look(broker), await to_thread.run_sync(_stock, catalog)
+            house, stock = await look(broker), await count(catalog, TENANT)
             if every is not None and show is _as_text:
                 click.clear()
             show(settings, stock, house)
@@ -91,42 +58,8 @@ async def _show(
             await anyio.sleep(every)
 
 
-async def look(broker: Broker) -> House:
-    """Ask the broker. Ages are by its clock."""
-    workers = await broker.workers()
-    now = await broker.now()
-    of = {task_id: worker.name for worker in workers for task_id in worker.current}
-    current = [
-        Current(
-            of[one.id], one.id, one.message.task, one.message.queue, one.message.lane, one.attempt,
-            max(0.0, now - (one.started or now)), one.progress, one.progress_message,
-        )
-        for one in await broker.describe(list(of))
-        if one is not None and not one.state.final and one.started is not None
-    ]  # fmt: skip
-    return House(now, await broker.depth(), workers, current)
-
-
-def unserved(house: House) -> list[QueueDepth]:
-    """Queues with tasks that wait and no worker that takes from them."""
-    served = {queue for worker in house.workers for queue in worker.queues}
-    return [one for one in house.queues if one.queued > 0 and one.queue not in served]
-
-
 def _as_json(settings: Settings, stock: Stock, house: House) -> None:
-    running: dict[str, list[Any]] = {worker.name: [] for worker in house.workers}
-    for one in house.current:
-        running[one.worker].append(msgspec.to_builtins(one))
-    print_json(
-        {
-            "home": str(settings.home),
-            "datasets": stock.datasets,
-            "documents": stock.documents,
-            "queues": [msgspec.to_builtins(one) | {"lag": one.queued, "pending": one.running} for one in house.queues],
-            "workers": [msgspec.to_builtins(one) | {"current": running[one.name]} for one in house.workers],
-            "unserved": [one.queue for one in unserved(house)],
-        }
-    )
+    print_json(plain(str(settings.home), stock, house))
 
 
 def _as_text(settings: Settings, stock: Stock, house: House) -> None:
@@ -167,11 +100,3 @@ def _tasks(current: Sequence[Current]) -> Iterator[Sequence[object]]:
 def _start(queue: str) -> str:
     how = "`gristmill worker`" if queue == QUEUE else f"`gristmill worker --app MODULE:APP --queue {queue}`"
     return f"start one with {how}"
-
-
-def _stock(catalog: Catalog) -> Stock:
-    datasets = [
-        {"name": one.name, "documents": one.documents, "chunks": one.chunks, "embedder": one.embedder}
-        for one in catalog.datasets(TENANT)
-    ]
-    return Stock(datasets, Counter(str(one.state) for one in catalog.documents(TENANT)))

@@ -14,10 +14,11 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskStatus
 
 from gristmill.base.errors import BrokerUnavailable, EngineError
 from gristmill.base.logs import get_logger
@@ -26,7 +27,6 @@ from gristmill.engine.broker import Broker
 from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.fleet import FD, Exit
 from gristmill.engine.hooks import Hooks
-from gristmill.engine.worker import Worker
 
 log = get_logger(__name__)
 
@@ -35,8 +35,25 @@ BEAT_EVERY = 1.0  # seconds
 _MASTERS = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
 
 
+class Minded(Protocol):
+    """What runs here and a master minds: a worker with its tasks, a server with its requests."""
+
+    name: str
+    done: int
+    failed: int
+
+    async def run(self, *, task_status: TaskStatus[None] = ...) -> None:
+        """Work until drained."""
+
+    def drain(self, *, grace: float = ...) -> None:
+        """Take nothing new; what is held has ``grace`` seconds."""
+
+    def held(self) -> list[str]:
+        """What it has in hand."""
+
+
 async def work(
-    worker: Worker,
+    worker: Minded,
     broker: Broker,
     *,
     grace: float,
@@ -78,7 +95,7 @@ async def work(
     return Exit.CLEAN
 
 
-async def _hear(worker: Worker, grace: float, hooks: Hooks, link: MasterLink | None) -> None:
+async def _hear(worker: Minded, grace: float, hooks: Hooks, link: MasterLink | None) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGQUIT, signal.SIGINT) as signals:
         told = 0
         async for number in signals:
@@ -123,7 +140,7 @@ class MasterLink:
         faulthandler.enable()  # the master's SIGABRT is to leave our stacks in the log
         return cls(int(fd), reopen=reopen)
 
-    async def keep(self, worker: Worker, broker: Broker, grace: float) -> None:
+    async def keep(self, worker: Minded, broker: Broker, grace: float) -> None:
         """Beat and listen for as long as the worker works; drain it within ``grace`` when the master is gone."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._beat, worker)
@@ -132,7 +149,7 @@ class MasterLink:
             worker.drain(grace=grace)
             group.cancel_scope.cancel()
 
-    async def _beat(self, worker: Worker) -> None:
+    async def _beat(self, worker: Minded) -> None:
         await self.say({"ready": True, "name": worker.name, **telling.first_words()})
         while True:
             held = worker.held()

@@ -94,6 +94,12 @@ class Supervisor(Section):
     )
 
 
+class Server(Section):
+    """The server (`gristmill server`, `gristmill up`); where it answers is in the section ragflow."""
+
+    request_seconds: float = Field(30.0, gt=0, description="Seconds after which a request is given up with a 504.")
+
+
 class Pipeline(Section):
     """Documents to chunks to index."""
 
@@ -188,6 +194,7 @@ class Settings(source.SourceSections):
     engine: Engine = Engine()
     worker: Worker = Worker()
     supervisor: Supervisor = Supervisor()
+    server: Server = Server()
     pipeline: Pipeline = Pipeline()
     stores: Stores = Stores()
     models: Models = Models()

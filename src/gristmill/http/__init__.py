@@ -1,0 +1,1 @@
+"""The server: requests over HTTP, answered from what the services know."""
