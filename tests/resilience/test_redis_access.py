@@ -121,7 +121,7 @@ async def test_tls_refuses_a_server_whose_authority_is_unknown(secure: RedisServ
 
 
 async def test_plain_text_to_a_tls_port_ends_with_an_error(secure: RedisServer) -> None:
-    error = await refused(f"redis://127.0.0.1:{secure.port}/0?patience=1")
+    error = await refused(f"redis://127.0.0.1:{secure.port}/0?patience=1&timeout=0.5")
     assert f"127.0.0.1:{secure.port}" in str(error)
 
 

@@ -62,13 +62,17 @@ async def test_a_server_that_is_away_for_long_is_told_of_and_found_again(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_standby_that_only_reads_is_unavailable_until_it_is_promoted(servers: ServerPool) -> None:
+async def test_a_standby_that_only_reads_is_unavailable_until_it_is_promoted(
+    servers: ServerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = servers.database("postgres", "standby")
     async with open_broker(url) as broker:
         servers.postgres().execute("ALTER DATABASE standby SET default_transaction_read_only = on")
         _end_sessions(servers, "standby")
-        with pytest.raises(BrokerUnavailable, match="read-only"):
-            await broker.publish([a_message()])
+        with monkeypatch.context() as hurry:
+            hurry.setattr(link, "PATIENCE", 0.1)
+            with pytest.raises(BrokerUnavailable, match="read-only"):
+                await broker.publish([a_message()])
         servers.postgres().execute("ALTER DATABASE standby SET default_transaction_read_only = off")
         _end_sessions(servers, "standby")
         await publish(broker)
@@ -98,19 +102,20 @@ async def test_what_was_claimed_for_an_answer_that_got_lost_goes_back_uncounted(
         async with open_broker(near) as broker, open_broker(url) as watcher:
             assert isinstance(broker, SqlBroker)
             [message] = await publish(watcher, max_attempts=1)
-            commit = broker._writing.connection.dialect.do_commit
+            dialect = broker._writing.connection.dialect
+            commit = dialect.do_commit
 
             def commit_unheard(connection: Any) -> None:
-                monkeypatch.undo()
+                monkeypatch.setattr(dialect, "do_commit", commit)
                 commit(connection)
                 proxy.refuse()
                 proxy.reset()
                 raise broker._dialect.errors[0]("connection lost")
 
-            monkeypatch.setattr(broker._writing.connection.dialect, "do_commit", commit_unheard)
-            monkeypatch.setattr(link, "PATIENCE", 0.0)
+            monkeypatch.setattr(dialect, "do_commit", commit_unheard)
             with pytest.raises(BrokerUnavailable):
                 await claim(broker)
+            monkeypatch.undo()
             assert (await record(watcher, message)).state is TaskState.RUNNING
             proxy.heal()
             with anyio.fail_after(PATIENCE):
