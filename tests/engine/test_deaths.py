@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import signal
 import socket
 import sys
@@ -10,18 +11,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gristmill.base.errors import EngineError
+from gristmill.engine import children, isolate
 from gristmill.engine.async_runner import STEP_TABLE
 from gristmill.engine.broker import Broker
-from gristmill.engine.children import Attempt, Runner
-from gristmill.engine.isolate import STARTS
+from gristmill.engine.children import STARTS, Attempt, Runner
 from gristmill.engine.message import new_message
 from gristmill.engine.outcome import Outcome, stopped
 from gristmill.engine.task import Policy
 from gristmill.engine.wire import Channel, Work
-from gristmill.testing.workers import run, working
+from gristmill.testing import bodies
+from gristmill.testing.workers import again, ends, run, said, working
 
 KILLED = int(signal.SIGKILL)  # as waitpid tells it
 
@@ -30,7 +33,7 @@ KILLED = int(signal.SIGKILL)  # as waitpid tells it
 def runner() -> Iterator[Runner]:
     ours, theirs = socket.socketpair()
     with ours, theirs, closing(mmap.mmap(-1, STEP_TABLE)) as table:
-        yield Runner(1, True, Channel(ours), table)
+        yield Runner(1, True, Channel(ours), table, -1)
 
 
 def job(runner: Runner, slot: int, *, verdict: Outcome | None = None) -> Attempt:
@@ -127,3 +130,60 @@ async def test_an_app_whose_process_never_survives_its_import_is_an_error(memory
     with pytest.RaisesGroup(pytest.RaisesExc(EngineError, match="ended while it was starting"), flatten_subgroups=True):
         async with working(memory_broker, frail):
             pass
+
+
+def stop_nursery() -> None:
+    """The only child of ours that has children."""
+    [nursery] = [child for child in psutil.Process().children() if child.children()]
+    nursery.send_signal(signal.SIGSTOP)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "OWED", 0.2)
+    monkeypatch.setattr(isolate, "BOOT_AGAIN", 3.0)
+    monkeypatch.setattr(isolate, "BOOT_LEAST", 0.5)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("impatient")
+async def test_a_nursery_that_is_stopped_when_a_runner_is_needed_is_replaced(memory_broker: Broker) -> None:
+    """A task for which there is no runner yet loses no attempt, and its time limit does not begin."""
+    async with working(memory_broker, slots=1):
+        assert (await run(memory_broker, bodies.add.message(1, 2))).result == b"3"
+        stop_nursery()
+        record = await run(memory_broker, bodies.works_async.message(os.devnull, 0.0))
+        assert record.result
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("impatient")
+async def test_a_runner_whose_death_a_stopped_nursery_does_not_tell_is_given_up(memory_broker: Broker) -> None:
+    async with working(memory_broker, slots=1):
+        pid = int((await run(memory_broker, bodies.whoami.message())).result or b"0")
+        message = bodies.waits.message()
+        await memory_broker.publish([message])
+        await said(memory_broker, message)
+        stop_nursery()
+        os.kill(pid, signal.SIGKILL)
+        await again(memory_broker, message)
+        await memory_broker.cancel([message.id])
+        await ends(memory_broker, [message])
+
+
+HANGS_LATER = FRAIL.replace("<= {deaths}", "== 2").replace("SIGKILL", "SIGSTOP")
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("impatient")
+async def test_a_nursery_that_is_stopped_while_it_loads_the_app_anew_is_replaced(
+    memory_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hangs_later.py").write_text(HANGS_LATER.format(), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    async with working(memory_broker, "hangs_later:app"):
+        await run(memory_broker, new_message("body"))
+        [nursery] = [child for child in psutil.Process().children() if child.children()]
+        nursery.kill()
+        assert (await run(memory_broker, new_message("body"))).result == b"7"
+    assert (tmp_path / "hangs_later.starts").read_text() >= "xxx"

@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 import msgspec
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
 from gristmill.base import meters
 from gristmill.base.errors import EngineError, RunnerCrashed
@@ -27,6 +28,9 @@ from gristmill.engine.task import Policy
 from gristmill.engine.wire import Boot, Booted, Channel, Died, Forked, Frame, Work
 
 log = get_logger(__name__)
+
+OWED = 5.0  # seconds that a nursery has to tell of a runner: that it is there, or that it is gone after it was killed
+STARTS = 3  # of a nursery, when it ends or hangs while it is starting
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -71,6 +75,7 @@ class Runner:
         self.size = 0  # the same, the latest that is known
         self.heaviest = ""  # the task that took the most memory, as the runner says
         self.pid = 0
+        self.owed: float | None = self.born  # since when the nursery is to tell something of it
         self.known = anyio.Event()
         self.gone = anyio.Event()
         self.killed = False
@@ -93,6 +98,7 @@ class Runner:
             for end in (os.kill, os.killpg):  # the body's own children are in the runner's group
                 with suppress(ProcessLookupError):
                     end(self.pid, signal.SIGKILL)
+            self.owed = self.owed or time.monotonic()
         await self.gone.wait()
 
     def hear_out(self) -> None:
@@ -165,15 +171,19 @@ class Nursery:
         self.channel = Channel(ours)
         self.runners: dict[int, Runner] = {}
         self.over = anyio.Event()
+        self._overdue = False  # at the latest look
         self.answered = False  # whether it said how the import of the app went
         self._booted = anyio.Event()
         self._answer = Booted(error="its process ended while it was starting")
 
-    async def boot(self, boot: Boot) -> Booted:
-        """Have it import the app. Raises EngineError where that fails."""
+    async def boot(self, boot: Boot, *, within: float) -> Booted:
+        """Have it import the app. Raises EngineError where that fails, or takes more than so many seconds."""
         with suppress(ConnectionError):
             await self.channel.send(boot)
-        await self._booted.wait()
+        with anyio.move_on_after(within) as scope:
+            await self._booted.wait()
+        if scope.cancelled_caught:
+            raise EngineError(f"the app {boot.app!r} was not loaded within {within:.0f} s, although it was before")
         if self._answer.error:
             raise EngineError(f"the app {boot.app!r} cannot be loaded: {self._answer.error}")
         return self._answer
@@ -192,8 +202,9 @@ class Nursery:
             self._answer, self.answered = frame, True
             self._booted.set()
         elif isinstance(frame, Forked) and frame.number in self.runners:
-            self.runners[frame.number].pid = frame.pid
-            self.runners[frame.number].known.set()
+            runner = self.runners[frame.number]
+            runner.pid, runner.owed = frame.pid, None
+            runner.known.set()
         elif isinstance(frame, Died) and frame.number in self.runners:
             runner = self.runners.pop(frame.number)
             runner.hear_out()
@@ -210,6 +221,17 @@ class Nursery:
             runner.died(None)
         self.runners.clear()
 
+    def look(self) -> None:
+        """Kill it where it has told nothing of a runner for too long: it is stopped, or hangs.
+
+        Only at the second look: if it was we who did not run for a while, its word is heard in between.
+        """
+        now = time.monotonic()
+        before, self._overdue = self._overdue, any(one.owed and now - one.owed > OWED for one in self.runners.values())
+        if before and self._overdue:
+            log.error("a nursery does not answer and is killed", pid=self._process.pid, seconds=OWED)
+            self._process.kill()
+
     async def close(self) -> None:
         """End it, and with it its runners; returns when it is gone."""
         self.channel.hang_up()
@@ -224,6 +246,26 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+async def start_nursery(boot: Boot, group: TaskGroup, *, within: float) -> tuple[Nursery, Booted]:
+    """A nursery that has imported the app. One that is killed or stopped meanwhile is no fault of the app: another is tried.
+
+    Raises EngineError where the app cannot be loaded, or it did not work out ``STARTS`` times.
+    """
+    start = 1
+    while True:
+        nursery = Nursery()
+        group.start_soon(nursery.listen)
+        try:
+            return nursery, await nursery.boot(boot, within=within)
+        except BaseException as exc:
+            with anyio.CancelScope(shield=True):
+                await nursery.close()
+            if nursery.answered or start == STARTS or not isinstance(exc, EngineError):
+                raise
+            log.warning("a nursery ended while it was starting; another is started", error=str(exc))
+            start += 1
 
 
 def _how(status: int | None) -> str:

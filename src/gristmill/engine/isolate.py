@@ -7,6 +7,7 @@ told by the nursery at once. Whatever a body does, here nothing waits for it lon
 from __future__ import annotations
 
 import itertools
+import math
 import mmap
 import os
 import socket
@@ -32,7 +33,7 @@ from gristmill.base.errors import (
 from gristmill.base.logs import get_logger
 from gristmill.engine import stacks
 from gristmill.engine.async_runner import STEP_TABLE
-from gristmill.engine.children import Attempt, Nursery, Runner
+from gristmill.engine.children import Attempt, Nursery, Runner, start_nursery
 from gristmill.engine.memory import ROOM, over_limit
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, ended, stopped
@@ -48,7 +49,7 @@ PATIENCE = 0.4  # seconds between asking a body to stop and ending its process
 WATCH = 0.05  # seconds between looks at busy runners
 DEAF = 0.36  # seconds without a sign of an async runner's loop, after which it is looked at
 BURNED = 0.15  # seconds of processor time used meanwhile: it does run, but not its loop
-STARTS = 3  # of a nursery, when it ends while it is starting
+BOOT_AGAIN, BOOT_LEAST = 10.0, 10.0  # times as long as before, and seconds, that a nursery has to load the app anew
 DEAF_ANYWAY = 5.0  # seconds after which a silent loop is given up even if it burned nothing
 
 Publish = Callable[[Sequence[Message]], Coroutine[Any, Any, list[bool]]]
@@ -83,6 +84,7 @@ class Pool:
         self.policies: dict[str, Policy] = {}
         self.periodics: list[Periodic] = []
         self.deaths = 0
+        self._patience = math.inf  # the first time it is the master that gives up
         self._boot = Boot(app, dict(config), list(sys.path))
         self._limits = limits
         self._say = say
@@ -335,8 +337,12 @@ class Pool:
 
     def _check(self) -> None:
         now = time.monotonic()
+        if self._nursery is not None:
+            self._nursery.look()
         for job in self._jobs.values():
-            if job.until is not None and job.until <= now:
+            if not job.runner.known.is_set():  # its time begins when its runner is there
+                job.until = job.policy.time_limit and now + job.policy.time_limit
+            elif job.until is not None and job.until <= now:
                 self._blame(job, hard_limit(job.policy.time_limit or 0.0))
         for runner in {id(job.runner): job.runner for job in self._jobs.values()}.values():
             blamed = (self._deaf(runner) if runner.is_async else None) or self._bloated(runner)
@@ -389,20 +395,9 @@ class Pool:
             return self._nursery
 
     async def _start_nursery(self) -> Nursery:
-        """A nursery that has imported the app. One that is killed while it starts is no fault of the app: another is tried."""
-        for start in range(STARTS):
-            nursery = Nursery()
-            self._children.start_soon(nursery.listen)
-            try:
-                booted = await nursery.boot(self._boot)
-            except BaseException as exc:
-                with anyio.CancelScope(shield=True):
-                    await nursery.close()
-                if nursery.answered or start == STARTS - 1 or not isinstance(exc, EngineError):
-                    raise
-                log.warning("a nursery ended while it was starting; another is started")
-            else:
-                self.policies = {policy.name: policy for policy in booted.policies}
-                self.periodics = booted.periodics
-                break
+        began = time.monotonic()
+        nursery, booted = await start_nursery(self._boot, self._children, within=self._patience)
+        self._patience = BOOT_LEAST + BOOT_AGAIN * (time.monotonic() - began)
+        self.policies = {policy.name: policy for policy in booted.policies}
+        self.periodics = booted.periodics
         return nursery
