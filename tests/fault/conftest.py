@@ -17,9 +17,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     rounds = [value for name, value in reports if name == "fault round"]
     kills = [value for name, value in reports if name == "struck"]
     mutations = [value for name, value in reports if name == "fault mutation"]
-    if not rounds and not kills:
+    masters = {name: [value for other, value in reports if other == name] for name in ("master kills", "replacements")}
+    if not (rounds or kills or any(masters.values())):
         return
-    told = _told(rounds, kills, mutations)
+    told = _told(rounds, kills, mutations) | {"master": masters}
     terminalreporter.section("fault rounds")
     for line in _table(told):
         terminalreporter.line(line)
@@ -69,6 +70,9 @@ def _table(told: dict[str, Any]) -> Iterator[str]:
     yield "faults: " + ", ".join(f"{name} {count}" for name, count in told["faults"].items())
     for name, found in told["mutations found"].items():
         yield f"mutation {name!r} found in {found[:120]}"
+    for name, found in told["master"].items():
+        for one in found:
+            yield f"{name}: {one}"
     pipeline = told["pipeline"]
     yield f"pipeline: {pipeline['rounds']} rounds, {pipeline['kills']} kills"
     yield (

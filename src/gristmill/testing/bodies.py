@@ -18,6 +18,7 @@ import anyio
 import anyio.lowlevel
 
 from gristmill.base.errors import ModelUnavailable, SoftTimeLimitExceeded
+from gristmill.base.ids import new_id
 from gristmill.engine.context import TaskContext, current
 from gristmill.engine.task import App, TaskOptions
 
@@ -148,6 +149,35 @@ def write(path: str, line: str) -> None:
     """The effect of bodies here."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(line + "\n")
+
+
+WORK: TaskOptions = {
+    "max_retries": 99,
+    "retry_backoff": 0.01,
+    "retry_backoff_max": 0.2,
+    "soft_time_limit": None,
+    "time_limit": 5.0,
+}
+
+
+@app.task(bind=True, **WORK)
+def works(ctx: TaskContext, ledger: str, seconds: float) -> str:
+    """A little work that tells the ledger of its start and its end: see ``testing.load``."""
+    nonce = new_id()
+    write(ledger, f"start {ctx.id} {ctx.attempt} {nonce} {time.monotonic()}")
+    time.sleep(seconds)  # noqa: TID251  a body that takes its time
+    write(ledger, f"end {ctx.id} {ctx.attempt} {nonce} {time.monotonic()}")
+    return nonce
+
+
+@app.task(bind=True, **WORK)
+async def works_async(ctx: TaskContext, ledger: str, seconds: float) -> str:
+    """The same on the loop."""
+    nonce = new_id()
+    write(ledger, f"start {ctx.id} {ctx.attempt} {nonce} {time.monotonic()}")
+    await anyio.sleep(seconds)
+    write(ledger, f"end {ctx.id} {ctx.attempt} {nonce} {time.monotonic()}")
+    return nonce
 
 
 def spin() -> None:
