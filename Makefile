@@ -7,14 +7,15 @@ DEMO := $(BIN)/gristmill --home $(DEMO_HOME)
 CORPORA ?= ../shared/corpora
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim clean
+.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim deploy-check clean
 
 help:
 	@echo "make demo    set up, ingest the example documents, ask two questions"
 	@echo "make test    set up, run the tests"
 	@echo "make check   format, lint, types, import contracts, tests, docs"
-	@echo "make fault   rounds of every fault, on every broker (long);  make bench   measurements (long)"
+	@echo "make fault   rounds of every fault and cuts at every byte, on every broker (long);  make bench   measurements (long)"
 	@echo "make sim     5,000 simulated schedules of workers and faults (some minutes)"
+	@echo "make deploy-check   the files of deploy/, and the image built and run in namespaces (some minutes)"
 	@echo "make clean   remove what these made"
 
 # What a user installs; enough for the demo.
@@ -42,8 +43,11 @@ demo: $(VENV)/user
 	@echo
 	$(DEMO) search "文档更新时，读者会看到什么？" --dataset demo --top-k 2
 
+# A test often waits for a process that starts or for a server, so there are more of them at a time than cores.
+TEST_JOBS ?= 3
+
 test: setup
-	$(BIN)/python -m pytest -n 2 -m "not fault" $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -m "not fault" $(ARGS)
 
 check: format lint types imports test docs
 
@@ -79,11 +83,15 @@ FAULT_OUTPUT ?= bench/results/fault.json
 FAULT_JOBS ?= 4
 
 fault: setup
-	FAULT_OUTPUT=$(FAULT_OUTPUT) $(BIN)/python -m pytest -n $(FAULT_JOBS) -p no:randomly -m fault tests/fault $(ARGS)
+	FAULT_OUTPUT=$(FAULT_OUTPUT) $(BIN)/python -m pytest -n $(FAULT_JOBS) -p no:randomly -m fault tests/fault tests/resilience $(ARGS)
 
 # SIM_SEED and SIM_ROUNDS say which schedules, and how many.
 sim: setup
 	$(BIN)/python -m pytest -n 2 -m fault tests/sim $(ARGS)
+
+# As root, who may make namespaces; no container engine is needed.
+deploy-check: setup
+	$(BIN)/python -m pytest -n 0 -p no:randomly tests/deploy $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO_HOME) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

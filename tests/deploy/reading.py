@@ -97,10 +97,14 @@ def ran(*words: str | Path, environ: Mapping[str, str] | None = None) -> str:
 
 def options(words: Sequence[str]) -> dict[str, Any]:
     """What the command line makes of these words. Raises where it would refuse them."""
+    command: click.Command = cli
     with click.Context(cli) as context:
-        command = cli.get_command(context, words[0])
-        assert command is not None, f"there is no command {words[0]}"
-        with command.make_context(words[0], list(words[1:]), parent=context) as made:
+        while isinstance(command, click.Group):
+            name, *words = words
+            found = command.get_command(context, name)
+            assert found is not None, f"there is no command {name}"
+            command = found
+        with command.make_context(command.name, list(words), parent=context) as made:
             return dict(made.params)
 
 
