@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
+from gristmill.base import traces
 from gristmill.base.clock import SystemClock
 from gristmill.base.errors import EmbedderChanged, NotFound, SettingsError
 from gristmill.base.registry import Registry, imported
@@ -134,13 +135,28 @@ def opened_ports(settings: Settings) -> Iterator[Ports]:
         close_ports(ports)
 
 
+@contextmanager
+def traced(settings: Settings) -> Iterator[None]:
+    """Traces of what happens within this block are sent, if that is configured."""
+    own = settings.telemetry
+    if not own.endpoint or own.disabled:
+        yield
+        return
+    traces.start(traces.Export(own.endpoint, own.header_pairs(), own.service_name, own.sample, own.timeout))
+    try:
+        yield
+    finally:
+        traces.stop()
+
+
 @asynccontextmanager
 async def open_services(settings: Settings, ports: Ports) -> AsyncIterator[Services]:
     """Ports, broker and the service over them. The ports are the caller's to close."""
-    async with open_broker(settings.broker_url) as broker:
-        grace = settings.pipeline.retired_grace_seconds
-        service = IngestService(ports, broker, detect=_detect, splits=splits, grace=grace)
-        yield Services(settings, ports, broker, service)
+    with traced(settings):
+        async with open_broker(settings.broker_url) as broker:
+            grace = settings.pipeline.retired_grace_seconds
+            service = IngestService(ports, broker, detect=_detect, splits=splits, grace=grace)
+            yield Services(settings, ports, broker, service)
 
 
 def make_worker(services: Services, *, slots: int | None = None, name: str = "") -> Worker:

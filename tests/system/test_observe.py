@@ -7,10 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from anyio import to_thread
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
 from gristmill.engine.broker import Broker
@@ -21,6 +27,7 @@ from gristmill.testing.masters import Master
 from gristmill.testing.processes import children, settles
 from gristmill.testing.servers.process import free_port
 from gristmill.testing.workers import ends, said
+from system.commands import Commands
 
 pytestmark = pytest.mark.anyio
 anyio_backend = pytest.fixture(lambda: "asyncio")
@@ -189,3 +196,70 @@ def _hangs(master: int) -> int:
         for pid in children(master):
             if "in c_loop" in (ask(pid, within=5.0) or ""):
                 return pid
+
+
+class Collector:
+    """Takes spans by OTLP over HTTP, as a real one does."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.asked: list[tuple[str, str | None]] = []  # path and key of each request
+        self.service = ""
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                collector.asked.append((self.path, self.headers.get("x-key")))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    found = {one.key: one.value.string_value for one in resource.resource.attributes}
+                    collector.service = found["service.name"]
+                    collector.spans += [span for scope in resource.scope_spans for span in scope.spans]
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nobody reads it."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def below(self, above: Span) -> list[str]:
+        """The names of the spans directly below."""
+        return sorted(span.name for span in self.spans if span.parent_span_id == above.span_id)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    thread = Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+def test_an_ingest_is_one_trace_from_the_submit_over_its_tasks_to_their_stages(
+    collector: Collector, tmp_path: Path
+) -> None:
+    """By the standard's environment variables; bodies run in processes of their own."""
+    commands = Commands(tmp_path / "home")
+    commands.environ |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-key=open%20sesame",
+        "OTEL_SERVICE_NAME": "mill",
+    }
+    document = tmp_path / "note.md"
+    document.write_text("# Wheat\n\nIt is ground.\n")
+    code, _, err = commands.run("ingest", document, "--embedder", "lexical")
+    commands.end()
+    assert (code, "sesame" in err) == (0, False)
+    assert collector.service == "mill"
+    assert set(collector.asked) == {("/v1/traces", "open sesame")}
+    [submit] = [span for span in collector.spans if span.name.startswith("submit")]
+    assert collector.below(submit) == ["run pipeline.part"]
+    [part] = [span for span in collector.spans if span.name == "run pipeline.part"]
+    stages = {"chunk", "commit", "embed", "fetch", "index", "parse"}
+    assert set(collector.below(part)) == stages

@@ -19,7 +19,7 @@ from gristmill.engine.child import MasterLink, work
 from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.hooks import Hooks
 from gristmill.engine.worker import Worker
-from gristmill.wiring import close_ports, make_worker, open_ports, open_services, worker_options
+from gristmill.wiring import close_ports, make_worker, open_ports, open_services, traced, worker_options
 
 
 def _checked(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
@@ -94,8 +94,9 @@ def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink
 async def _own(
     settings: Settings, app: str, queues: list[str], options: dict[str, Any], link: MasterLink | None
 ) -> int:
-    async with open_broker(settings.broker_url) as broker:
-        return await _work(Worker(broker, app, queues=queues, **options), broker, settings, link)
+    with traced(settings):
+        async with open_broker(settings.broker_url) as broker:
+            return await _work(Worker(broker, app, queues=queues, **options), broker, settings, link)
 
 
 async def _take_back(settings: Settings, names: Sequence[str]) -> None:

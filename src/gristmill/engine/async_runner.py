@@ -30,7 +30,7 @@ from gristmill.engine.message import Message
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.runner import run_async
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, Beat, Book, Channel, Counted, Done, Frame, Said, Stop, Work
+from gristmill.engine.wire import Answer, Ask, Beat, Book, Channel, Counted, Done, Frame, Said, Staged, Stop, Work
 
 STEP_TABLE = 4  # bytes: the slot of the task whose step runs now, 0 for none
 BEAT = 0.05  # seconds between signs that the loop turns
@@ -118,7 +118,9 @@ class _AsyncRunner:
         self._end(work, outcome)
 
     def _end(self, work: Work, outcome: Outcome) -> None:
-        del self._jobs[work.message.id]
+        stages = self._jobs.pop(work.message.id).ctx.stages
+        if stages:
+            self._channel.post(Staged(work.message.id, stages))
         self._tell_counts()
         self._channel.post(Done(work.message.id, outcome, self._scale.resident(anew=work.memory_limit is not None)))
 

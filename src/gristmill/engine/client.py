@@ -9,9 +9,10 @@ import anyio
 import msgspec
 from anyio.from_thread import BlockingPortal
 
+from gristmill.base import traces
 from gristmill.base.errors import ResultTimeout, TaskCancelled, TaskDead, TaskError, TaskFailed, UnknownTask
 from gristmill.engine.broker import Broker
-from gristmill.engine.message import Message, TaskRecord
+from gristmill.engine.message import Message, TaskRecord, below
 from gristmill.engine.state import TaskState
 
 T = TypeVar("T")
@@ -36,6 +37,19 @@ class Client:
 
         ``returns`` is the type that the result is read as.
         """
+        with traces.span(
+            f"submit {message.task}",
+            kind="PRODUCER",
+            messaging__system="gristmill",
+            messaging__operation__type="send",
+            messaging__destination__name=message.queue,
+            messaging__message__id=message.id,
+            gristmill__task=message.task,
+        ):
+            [message] = below([message], traces.carrier())
+            return await self._submit(message, returns)
+
+    async def _submit(self, message: Message, returns: Any) -> TaskHandle[Any]:
         while not (await self.broker.publish([message]))[0]:
             if message.key is None:
                 break  # its own id is known: somebody asked again

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from typing import Any, Protocol
 
 import anyio
@@ -14,8 +15,11 @@ import anyio
 from gristmill.base import meters
 from gristmill.base.errors import EngineError
 from gristmill.base.ids import new_id
+from gristmill.base.traces import Stage
 from gristmill.engine import bucket
-from gristmill.engine.message import Message
+from gristmill.engine.message import Message, below
+
+MOST_STAGES = 200  # of a task that are traced
 
 
 class Link(Protocol):
@@ -50,6 +54,9 @@ class TaskContext:
         self.attempt = attempt
         self.stage_name = ""
         self.aborted = False
+        self.stages: list[Stage] = []  # those that are over, where somebody traces
+        self._stages = count(1)
+        self._stage = 0  # the number of the one that goes on
         self._link = link
         self._until = None if soft_time_limit is None else time.monotonic() + soft_time_limit
 
@@ -88,11 +95,11 @@ class TaskContext:
 
     def publish(self, messages: Sequence[Message]) -> list[bool]:
         """Publish through the worker, from a ``def`` body. False where the key was known."""
-        return self._link.publish(messages) if messages else []
+        return self._link.publish(below(messages, self.message.trace)) if messages else []
 
     async def publish_async(self, messages: Sequence[Message]) -> list[bool]:
         """The same from an ``async def`` body."""
-        return await self._link.publish_async(messages) if messages else []
+        return await self._link.publish_async(below(messages, self.message.trace)) if messages else []
 
     def throttle(self, name: str, *, rate: float, burst: float = 1.0, cost: float = 1.0) -> None:
         """Wait until ``cost`` tokens of the bucket of that name are this body's, which all workers share: ``def`` bodies.
@@ -113,11 +120,16 @@ class TaskContext:
     def stage(self, name: str) -> Iterator[None]:
         """Name what is being done, for the record of a failure, and time it. After an exception the name stays."""
         before, self.stage_name = self.stage_name, name
-        began = time.monotonic()
+        above, self._stage = self._stage, next(self._stages)
+        number, began, failed = self._stage, time.monotonic(), True
         try:
             yield
+            failed = False
         finally:
-            meters.observe("stage_seconds", time.monotonic() - began, task=self.message.task, stage=name)
+            ended, self._stage = time.monotonic(), above
+            meters.observe("stage_seconds", ended - began, task=self.message.task, stage=name)
+            if self.message.trace and len(self.stages) < MOST_STAGES:
+                self.stages.append(Stage(number, above, name, began, ended, failed))
         self.stage_name = before
 
 

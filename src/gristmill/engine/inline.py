@@ -9,6 +9,7 @@ from typing import Any, Self
 import anyio
 from anyio import from_thread, to_thread
 
+from gristmill.base import traces
 from gristmill.engine.context import TaskContext
 from gristmill.engine.isolate import Booker, Publish, Say
 from gristmill.engine.message import Message
@@ -49,6 +50,7 @@ class Inline:
             outcome = await run(task, ctx, scope)
             if outcome.ending is Ending.STOPPED:
                 outcome = stopped(self._reasons.get(message.id, "shutdown"))
+            traces.record(message.trace, ctx.stages)
         finally:
             del self._running[message.id]
             self._reasons.pop(message.id, None)

@@ -23,7 +23,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from gristmill.base import meters
+from gristmill.base import meters, traces
 from gristmill.base.errors import (
     BrokerUnavailable,
     EngineError,
@@ -40,7 +40,22 @@ from gristmill.engine.outcome import Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit
 from gristmill.engine.sync_runner import STOP
 from gristmill.engine.task import Periodic, Policy
-from gristmill.engine.wire import Answer, Ask, Beat, Book, Boot, Channel, Counted, Done, Fork, Frame, Said, Unfit, Work
+from gristmill.engine.wire import (
+    Answer,
+    Ask,
+    Beat,
+    Book,
+    Boot,
+    Channel,
+    Counted,
+    Done,
+    Fork,
+    Frame,
+    Said,
+    Staged,
+    Unfit,
+    Work,
+)
 from gristmill.engine.wire import Stop as StopFrame
 
 log = get_logger(__name__)
@@ -306,6 +321,9 @@ class Pool:
             runner.heaviest = frame.heaviest
         elif isinstance(frame, Counted):
             meters.add(frame.changes)
+        elif isinstance(frame, Staged):
+            if (job := runner.jobs.get(frame.id)) is not None:
+                traces.record(job.work.message.trace, frame.stages)
         elif isinstance(frame, Unfit):
             runner.unfit = frame.error
         elif isinstance(frame, Ask | Book):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     ``key`` makes publishing idempotent: while the broker knows a task with this key, whatever its state, a second one is
     left out. ``lane`` is the unit of fairness (the tenant); higher ``priority`` goes first. ``delay`` is in seconds from
     publishing, by the broker's clock. ``deadline`` is in seconds from publishing: a task not started by then is dead.
+    ``trace`` is W3C's trace context, empty where nobody traces.
     """
 
     id: str
@@ -39,6 +41,13 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 def new_message(task: str, *args: Any, **fields: Any) -> Message:
     """A message with a fresh id. ``fields`` are the Message's own."""
     return Message(id=new_id(), task=task, args=list(args), **fields)
+
+
+def below(messages: Sequence[Message], trace: dict[str, str]) -> Sequence[Message]:
+    """The messages, with this trace context where they have none."""
+    if not trace:
+        return messages
+    return [one if one.trace else msgspec.structs.replace(one, trace=trace) for one in messages]
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True):

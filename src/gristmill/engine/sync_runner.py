@@ -19,7 +19,7 @@ from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, failure, stopped
 from gristmill.engine.runner import Stopped, run_sync, soft_limit
 from gristmill.engine.task import App
-from gristmill.engine.wire import Answer, Ask, BlockingChannel, Book, Counted, Done, Said, Work
+from gristmill.engine.wire import Answer, Ask, BlockingChannel, Book, Counted, Done, Said, Staged, Work
 
 STOP = signal.SIGUSR1  # the worker sends it to end the body that runs now
 
@@ -83,6 +83,8 @@ class _SyncRunner:
             outcome = failure(exc, stage=ctx.stage_name, attempt=ctx.attempt)
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         bound(None)
+        if ctx.stages:
+            self._channel.send(Staged(ctx.id, ctx.stages))
         self._ctx = self._held = None
         return outcome
 

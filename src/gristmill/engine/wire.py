@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from gristmill.base.meters import Change
+from gristmill.base.traces import Stage
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome
 from gristmill.engine.task import Periodic, Policy
@@ -128,13 +129,20 @@ class Counted(msgspec.Struct, tag=True, frozen=True):
     changes: list[Change]
 
 
+class Staged(msgspec.Struct, tag=True, frozen=True):
+    """From a runner: the stages of a task that somebody traces, before its end."""
+
+    id: str
+    stages: list[Stage]
+
+
 class Unfit(msgspec.Struct, tag=True, frozen=True):
     """From a runner, as its last word: it could not begin to work."""
 
     error: str
 
 
-Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Book | Answer | Beat | Counted | Unfit
+Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Book | Answer | Beat | Counted | Staged | Unfit
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

@@ -30,6 +30,7 @@ from gristmill.engine.middleware.log import logging
 from gristmill.engine.middleware.meter import metering
 from gristmill.engine.middleware.rate import pacing
 from gristmill.engine.middleware.retry import retrying
+from gristmill.engine.middleware.trace import tracing
 from gristmill.engine.outcome import Ending, Outcome, ended, stopped
 from gristmill.engine.reaper import reap
 from gristmill.engine.report import Reporter
@@ -101,8 +102,8 @@ class Worker:
         self._limits = limits or RunnerLimits()
         self._clock = clock or SystemClock()
         rng = rng or Random()  # noqa: S311  jitter, no secret
-        default = [pacing(broker, self._clock), logging(self._clock), metering(self._clock), retrying(rng)]
-        self._middleware = list(middleware) if middleware is not None else default
+        paced = [pacing(broker, self._clock), tracing(), logging(self._clock), metering(self._clock), retrying(rng)]
+        self._middleware = list(middleware) if middleware is not None else paced
         self._held: dict[str, Lease] = {}  # until their end is written
         self._running: dict[str, Lease] = {}
         self._freed = anyio.Event()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from gristmill.base import traces
 from gristmill.base.errors import (
     BlobMissing,
     Conflict,
@@ -19,7 +20,7 @@ from gristmill.base.errors import (
 from gristmill.base.ids import content_digest, file_digest, new_id
 from gristmill.base.logs import get_logger
 from gristmill.engine.broker import Broker
-from gristmill.engine.message import Message
+from gristmill.engine.message import Message, below
 from gristmill.pipeline.plan import QUEUE, keys, messages
 from gristmill.pipeline.reconcile import Reconciled, Reconciler
 from gristmill.pipeline.settings import IngestSettings
@@ -200,7 +201,10 @@ class IngestService:
 
     async def _publish(self, runs: Sequence[Run]) -> int:
         wanted = await to_thread.run_sync(self._messages, runs)
-        return sum(await self._broker.publish(wanted)) if wanted else 0
+        if not wanted:
+            return 0
+        with traces.span("submit pipeline", kind="PRODUCER", messaging__system="gristmill", gristmill__runs=len(runs)):
+            return sum(await self._broker.publish(below(wanted, traces.carrier())))
 
     def _messages(self, runs: Sequence[Run]) -> list[Message]:
         return [message for run in runs for message in messages(run, self._ports.catalog.parts(run.id))]

@@ -32,6 +32,7 @@ OLD_NAMES = {
     "STORAGE_IMPL": "stores.storage",
     "DB_TYPE": "stores.catalog",
     "WORKER_HEARTBEAT_TIMEOUT": "worker.heartbeat_timeout",
+    "TRACE_MALLOC_ENABLED": "worker.trace_malloc",
     "MYSQL_HOST": "mysql.host",
     "MYSQL_PORT": "mysql.port",
     "MYSQL_USER": "mysql.user",
@@ -48,6 +49,13 @@ OLD_NAMES = {
     "REDIS_USERNAME": "redis.username",
     "REDIS_PASSWORD": "redis.password",
     "REDIS_DB": "redis.db",
+    # OpenTelemetry's own.
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry.endpoint",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "telemetry.endpoint",
+    "OTEL_EXPORTER_OTLP_HEADERS": "telemetry.headers",
+    "OTEL_SERVICE_NAME": "telemetry.service_name",
+    "OTEL_TRACES_SAMPLER_ARG": "telemetry.sample",
+    "OTEL_SDK_DISABLED": "telemetry.disabled",
 }
 # Where an environment variable that is not set is empty, as it is in the source's template. Elsewhere it is a mistake.
 _SHELL_LIKE = frozenset(SourceSections.model_fields)

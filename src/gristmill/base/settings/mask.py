@@ -13,7 +13,7 @@ SHORTEST = 6  # characters of a secret that is looked for in texts; shorter ones
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[a-z0-9]+")
 _SECRET_WORDS = frozenset(
-    "password passwords passwd pwd passphrase secret secrets credential credentials authorization cookie bearer sas"
+    "password passwords passwd pwd passphrase secret secrets credential credentials authorization headers cookie bearer sas"
     " apikey accesskey secretkey privatekey".split()
 )
 _KEYS = frozenset("access account api app encryption master private secret shared signing".split())  # kinds of keys

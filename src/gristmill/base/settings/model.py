@@ -187,6 +187,40 @@ class Log(Section):
         return {"warn": "warning", "text": "console"}.get(said, said)
 
 
+class Telemetry(Section):
+    """Traces by OpenTelemetry (the extra `otel`), sent to a collector by OTLP over HTTP."""
+
+    endpoint: str = Field(
+        "", description="The collector, as `http://HOST:4318`; `/v1/traces` is added. Empty: no traces, and no cost."
+    )
+    headers: SecretStr = Field(
+        SecretStr(""), description="Headers for the collector, as `name=value,name=value`; values are URL-encoded."
+    )
+    service_name: str = Field("gristmill", min_length=1, description="What the traces are called after.")
+    sample: float = Field(1.0, ge=0, le=1, description="The share of new traces that are kept; others' traces go on.")
+    timeout: float = Field(5.0, gt=0, description="Seconds for one request to the collector.")
+    disabled: bool = Field(False, description="No traces, whatever else is set.")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _http(cls, given: str) -> str:
+        if given and not given.startswith(("http://", "https://")):
+            raise ValueError("must be the URL of a collector that takes OTLP over HTTP, as http://HOST:4318")
+        return given
+
+    @field_validator("headers")
+    @classmethod
+    def _pairs(cls, given: SecretStr) -> SecretStr:
+        if any(not pair.partition("=")[2] for pair in given.get_secret_value().split(",") if pair.strip()):
+            raise ValueError("must be name=value pairs with commas between them")
+        return given
+
+    def header_pairs(self) -> dict[str, str]:
+        """The headers by name."""
+        pairs = (pair.partition("=") for pair in self.headers.get_secret_value().split(",") if pair.strip())
+        return {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
+
+
 class Settings(source.SourceSections):
     """Everything that can be set, and where each value came from."""
 
@@ -199,6 +233,7 @@ class Settings(source.SourceSections):
     stores: Stores = Stores()
     models: Models = Models()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _ignored: list[str] = PrivateAttr(default_factory=list)
@@ -206,6 +241,7 @@ class Settings(source.SourceSections):
     def model_post_init(self, context: Any, /) -> None:
         """From now on none of these secrets is shown, wherever it turns up."""
         remember(_secrets(self.plain()))
+        remember(self.telemetry.header_pairs().values())
 
     def origin(self, key: str) -> str:
         """Where the value of ``section.key`` came from: a file with its line, an environment variable, or ``default``."""
