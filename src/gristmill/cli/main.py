@@ -125,7 +125,7 @@ def run(arguments: Sequence[str]) -> int:
         exc.show()
         return USAGE
     except BaseExceptionGroup as group:
-        return _ended(_first(group), as_json="--json" in arguments)
+        return _ended(first(group), as_json="--json" in arguments)
     except (click.Abort, KeyboardInterrupt, GristmillError, OSError) as exc:
         return _ended(exc, as_json="--json" in arguments)
     return result if isinstance(result, int) else 0
@@ -144,7 +144,7 @@ def _ended(exc: BaseException, *, as_json: bool) -> int:
     return USAGE if isinstance(exc, _USAGE) else FAILED
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that a person should read: ours before others."""
     found, rest = group.split(GristmillError)
     left: BaseException = found or rest or group

@@ -10,6 +10,7 @@ import click
 
 from gristmill.base.ids import new_id
 from gristmill.base.settings import Settings
+from gristmill.cli.console import run_master, wanted
 from gristmill.cli.main import Face
 from gristmill.engine.fleet import Plan, reopen_stderr
 
@@ -28,9 +29,14 @@ class Wish:
     listen: str = ""  # where a server answers; empty: there is none
 
 
-def become_master(face: Face, wish: Wish, *, only_print: bool = False) -> int:
-    """Go on as the master, in this very process; or only print its plan (that is how a master reads settings again)."""
+def become_master(face: Face, wish: Wish, *, only_print: bool = False, plain: bool = False) -> int:
+    """Go on as the master, in this very process; or only print its plan (that is how a master reads settings again).
+
+    On a terminal, unless ``plain`` lines are wanted, this process shows how a master in another one is.
+    """
     plan = make_plan(face, wish)
+    if not only_print and not plain and wanted():
+        return run_master(face.settings, plan, f"gristmill {wish.command}")
     if not only_print:
         if plan.log_file:
             reopen_stderr(plan.log_file)

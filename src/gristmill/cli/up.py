@@ -17,6 +17,7 @@ HEALTH = "127.0.0.1:9381"
 @click.option("--listen", help="HOST:PORT of the server (default: ragflow.host and ragflow.http_port, 127.0.0.1:9380).")
 @click.option("--health", help=f"HOST:PORT of /health, /ready, /metrics (default: {HEALTH}).")
 @click.option("--pidfile", help="A file for the master's process id.")
+@click.option("--plain", is_flag=True, help="Lines of the log, also on a terminal, instead of a live view.")
 @click.option("--plan", is_flag=True, hidden=True, help="Print what a master is to do, and end.")
 @click.pass_obj
 def command(
@@ -27,6 +28,7 @@ def command(
     listen: str | None,
     health: str | None,
     pidfile: str | None,
+    plain: bool,
     plan: bool,
 ) -> int:
     """Run a server and workers for the pipeline, watched and replaced by a master, with probes on a port."""
@@ -34,4 +36,4 @@ def command(
     words = ["--slots", str(slots)] if slots else []
     chosen = health or face.settings.supervisor.health or HEALTH
     wish = Wish("up", words, workers, chosen, pidfile or "", listen or address(face.settings))
-    return become_master(face, wish, only_print=plan)
+    return become_master(face, wish, only_print=plan, plain=plain)

@@ -36,6 +36,7 @@ def _checked(_context: click.Context, _parameter: click.Parameter, name: str) ->
 @click.option("-w", "--workers", type=click.IntRange(1, 1024), help="That many workers, under a master.")
 @click.option("--health", default="", help="HOST:PORT of /health, /ready and /metrics (with -w).")
 @click.option("--pidfile", default="", help="A file for the master's process id (with -w).")
+@click.option("--plain", is_flag=True, help="Lines of the log, also on a terminal, instead of a live view (with -w).")
 @click.option("--take-back", multiple=True, hidden=True, help="Take back what these dead workers held, and end.")
 @click.option("--plan", is_flag=True, hidden=True, help="Print what a master is to do, and end.")
 @click.pass_obj
@@ -49,6 +50,7 @@ def command(
     workers: int | None,
     health: str,
     pidfile: str,
+    plain: bool,
     take_back: tuple[str, ...],
     plan: bool,
 ) -> int:
@@ -65,7 +67,7 @@ def command(
         given = {"--slots": slots, "--name": name, "--app": app}
         words = [word for option, value in given.items() if value for word in (option, str(value))]
         words += [word for queue in queues for word in ("--queue", queue)]
-        return become_master(face, Wish("worker", words, workers, health, pidfile), only_print=plan)
+        return become_master(face, Wish("worker", words, workers, health, pidfile), only_print=plan, plain=plain)
     link = MasterLink.from_environment(reopen=lambda: reopen_log(settings))
     face.log(settings, "info")
     name = own_name(name or settings.worker.name, under_master=link is not None)

@@ -29,6 +29,7 @@ class Exit(IntEnum):
 
     CLEAN = 0
     BOOT_FAILED = 2  # a wrong setting, an app that cannot be loaded: it will not start the next time either
+    INTERRUPTED = 130  # told to stop before it had begun
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Plan:
     health: str = ""  # host:port
     server: list[str] = field(default_factory=list)  # a command that answers requests, beside the workers; empty: none
     listen: str = ""  # host:port where it does
+    onlooker: int = 0  # an open file that is told how we are
     hooks: str = ""
     log_file: str = ""
     log_json: bool = False
@@ -141,7 +143,7 @@ class Child:
     @property
     def as_told(self) -> bool:
         """Whether it ended because it was told to: it may have been told before it could listen, or once more after."""
-        return bool(self.retiring) and self.code in (Exit.CLEAN, -signal.SIGTERM, -signal.SIGINT)
+        return bool(self.retiring) and self.code in (Exit.CLEAN, Exit.INTERRUPTED, -signal.SIGTERM, -signal.SIGINT)
 
     @property
     def suspect(self) -> bool:

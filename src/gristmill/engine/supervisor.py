@@ -23,6 +23,7 @@ from gristmill.engine import stacks
 from gristmill.engine.fleet import Child, Exit, Plan, say
 from gristmill.engine.front import Front
 from gristmill.engine.hooks import Hooks
+from gristmill.engine.onlooker import Onlooker
 from gristmill.engine.probes import Probes
 from gristmill.engine.systemd import Notifier, PidFile
 
@@ -60,6 +61,7 @@ class Supervisor:
         self._hooks = Hooks(plan.hooks)
         self._systemd = Notifier()
         self._probes = Probes(plan.health)
+        self._onlooker = Onlooker(plan.onlooker)
 
     def run(self) -> int:
         """Supervise until the end. Returns the exit code."""
@@ -313,6 +315,7 @@ class Supervisor:
         self._ask_depths(now)
         self._systemd.watchdog(now)
         self._probes.show(self.status())
+        self._onlooker.show(self.status)
 
     def _hand_back(self, now: float) -> None:
         """Ask a living worker to take back what dead ones held, until one has said that it did."""
