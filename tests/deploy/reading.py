@@ -117,6 +117,9 @@ def settings(environ: Mapping[str, str], home: Path) -> Settings:
     return load_settings(home=home, environ=environ)
 
 
-def memory(workers: int, slots: int, limit: int) -> int:
-    """MiB that a master with so many workers may need: the sum that every file and the page of the docs keeps to."""
-    return 64 + workers * (256 + slots * (limit // MIB + 256))
+def memory(command: str, workers: int, slots: int, limit: int) -> int:
+    """MiB that a command may need: the sum that every file and the page of the docs keeps to."""
+    if command == "server":
+        return 512
+    server = 448 if command == "up" else 0
+    return 64 + server + workers * (256 + slots * (limit // MIB + 256))

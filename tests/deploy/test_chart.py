@@ -47,6 +47,7 @@ VALUES: dict[str, Manifest] = {
     "own tasks": {"pools": {"mail": MAIL}},
     "many slots": {"pools": {"documents": {"workers": 3, "slots": 4}}},
     "long grace": {"config": {"worker": {"grace_seconds": 600.5, "memory_limit": 512 * MIB}}, "preStopSeconds": 10},
+    "halves": {"pools": {"documents": {"runs": "worker"}, "api": {"runs": "server", "home": "shared", "replicas": 2}}},
     "by redis": {"pools": scaled("redis")},
     "by postgresql": {"config": DATABASE, "pools": scaled("postgresql")},
     "by prometheus": {"pools": scaled("prometheus")},
@@ -139,9 +140,10 @@ def test_pods_have_time_to_stop_and_the_memory_that_their_tasks_may_use(name: st
         sleep = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
         assert pod["terminationGracePeriodSeconds"] >= sleep + worker["grace_seconds"] + LEAST_STOP
         sizes = container["resources"]
-        assert mib(sizes["limits"]["memory"]) == memory(given["workers"], given["slots"], worker["memory_limit"])
-        assert mib(sizes["requests"]["memory"]) <= mib(sizes["limits"]["memory"])
-        assert int(sizes["requests"]["cpu"]) == given["workers"] * given["slots"]
+        workers, slots = given.get("workers", 1), given.get("slots", 1)
+        assert mib(sizes["limits"]["memory"]) == memory(container["args"][0], workers, slots, worker["memory_limit"])
+        assert mib(sizes["requests"]["memory"]) == memory(container["args"][0], workers, slots, 0)
+        assert int(sizes["requests"]["cpu"]) == workers * slots
 
 
 @everything
@@ -155,12 +157,12 @@ def test_the_command_and_the_environment_are_those_of_the_program(name: str, tmp
         assert environ["GRISTMILL_HOME"] == image["GRISTMILL_HOME"]
         settings(environ, tmp_path)
         assert "command" not in container  # the image's entry point
-        ports = {one["name"]: one["containerPort"] for one in container["ports"]}
-        assert given["health"] == f"0.0.0.0:{ports['probes']}"
+        ports = {one["name"]: f"0.0.0.0:{one['containerPort']}" for one in container["ports"]}
+        assert {"probes": given.get("health"), "http": given.get("listen")}.items() >= ports.items()
+        assert ("probes" in ports, "http" in ports) == ("workers" in given, "listen" in given)
         [found] = of_kind("ConfigMap", name)
         answers = yaml.safe_load(found["data"]["service_conf.yaml"])["ragflow"]
-        assert ports.get("http", answers["http_port"]) == answers["http_port"]
-        assert answers["host"] == "0.0.0.0"
+        assert given.get("listen") in (None, f"{answers['host']}:{answers['http_port']}")
 
 
 @everything
@@ -184,6 +186,8 @@ def test_the_probes_ask_what_the_master_answers(name: str) -> None:
     for _, container in pods(name):
         asked = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
         assert asked == {"startup": "/ready", "readiness": "/ready", "liveness": "/health"}
+        used = {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")}
+        assert used == {"http" if container["args"][0] == "server" else "probes"}
         boot = container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"]
         assert boot > load_settings(environ={}).supervisor.boot_timeout
 
@@ -236,8 +240,9 @@ def test_a_changed_configuration_replaces_the_pods() -> None:
         ({"preStopSeconds": "3"}, "/preStopSeconds"),
         ({"pools": {"documents": {"slots": 0}}}, "/pools/documents"),
         ({"config": {"worker": {"memory_limit": 1}}}, "memory_limit"),
-        ({"pools": {"documents": {"home": "none"}}}, "need `home: shared`"),
+        ({"pools": {"documents": {"home": "none"}}}, "needs `home: shared`"),
         ({"pools": {"documents": {"queues": ["mail"]}}}, "queues are those of an `app`"),
+        ({"pools": {"api": {"runs": "server", **scaled("redis")["documents"]}}}, "a server takes nothing from queues"),
         ({"pools": scaled("redis", minReplicas=0)}, "/pools/documents"),
         ({"pools": scaled("postgresql")}, "`config.engine.broker` has to be `database`"),
         ({"config": DATABASE, "pools": scaled("redis")}, "`config.redis` has to be the broker"),

@@ -59,7 +59,7 @@ def test_it_has_time_to_stop_and_the_memory_that_its_tasks_may_use(name: str, tm
     tmp = re.match(r"/tmp:size=(\d+)m,", found["tmpfs"][0])
     assert own.memory_limit is not None
     assert tmp is not None
-    needed = memory(given["workers"], given["slots"], own.memory_limit) + int(tmp[1])
+    needed = memory(found["command"][0], given["workers"], given["slots"], own.memory_limit) + int(tmp[1])
     assert int(found["mem_limit"]) == needed * MIB
     assert seconds(found["stop_grace_period"]) >= own.grace_seconds + LEAST_STOP
 

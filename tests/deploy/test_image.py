@@ -20,7 +20,7 @@ from gristmill.testing.servers.process import free_port
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.fault,  # it installs everything: a minute
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
 ]
 anyio_backend = pytest.fixture(lambda: "asyncio")

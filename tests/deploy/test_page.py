@@ -76,7 +76,7 @@ def test_the_sizes_are_those_that_the_files_keep_to() -> None:
     for workers, slots, limit, cores, needed in table:
         number = int(limit.removesuffix(" MiB"))
         assert int(cores) == int(workers) * int(slots)
-        assert needed == f"{memory(int(workers), int(slots), number * MIB)} MiB"
+        assert needed == f"{memory('up', int(workers), int(slots), number * MIB)} MiB"
 
 
 def test_the_grace_periods_are_long_enough_and_those_of_the_chart() -> None:

@@ -78,7 +78,7 @@ def test_it_has_the_memory_that_its_tasks_may_use_and_outlives_one_that_takes_mo
     given = options(shlex.split(unit["ExecStart"][0])[1:])
     limit = settings({}, tmp_path).worker.memory_limit
     assert limit is not None
-    assert unit["MemoryMax"] == [f"{memory(given['workers'], given['slots'], limit)}M"]
+    assert unit["MemoryMax"] == [f"{memory('up', given['workers'], given['slots'], limit)}M"]
     assert unit["OOMPolicy"] == ["continue"]
 
 
