@@ -143,7 +143,7 @@ def test_settings_become_those_of_an_ingestion(tmp_path: Path) -> None:
     made = wiring.ingest_settings(own, dataset())
     assert (made.method, made.embedder, made.pages_per_part) == ("naive", "lexical-1", 5)
     assert made.chunk == ChunkSettings(100, ";", 0)
-    assert wiring.ingest_settings(own, dataset(), "auto") == made
+    assert wiring.ingest_settings(own, dataset(), "auto").method == "auto"
     with pytest.raises(SettingsError, match="no chunk method 'magic'"):
         wiring.ingest_settings(own, dataset(), "magic")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,7 @@ from gristmill.engine.isolate import RunnerLimits
 from gristmill.engine.task import App
 from gristmill.engine.worker import Worker
 from gristmill.parsers import PARSERS, splits
+from gristmill.pipeline.parser_config import chunk_settings
 from gristmill.pipeline.plan import QUEUE
 from gristmill.pipeline.service import IngestService
 from gristmill.pipeline.settings import IngestSettings
@@ -45,8 +46,6 @@ from gristmill.storages import STORAGES
 TENANT = "default"
 MOST_NAME = 128  # characters of a dataset's name
 CHUNKS_PER_PART = 32  # of an embedder that computes for a third of a second on each
-
-_METHODS = {"auto": "naive"}  # until more methods than one can be told apart by content
 
 
 @dataclass(frozen=True)
@@ -217,12 +216,15 @@ def search_service(settings: Settings, ports: Ports) -> Any:
     return service(ports.catalog, ports.docstore, lambda dataset: ports.embedder(dataset.embedder))
 
 
-def ingest_settings(settings: Settings, dataset: Dataset, method: str | None = None) -> IngestSettings:
-    """What decides the outcome of an ingestion into this dataset."""
+def ingest_settings(
+    settings: Settings, dataset: Dataset, method: str | None = None, parser_config: Mapping[str, Any] | None = None
+) -> IngestSettings:
+    """What decides the outcome of an ingestion into this dataset. ``parser_config`` goes before the settings."""
     own = settings.pipeline
+    chunk = ChunkSettings(**{name: getattr(own, name) for name in ChunkSettings.__struct_fields__})
     return IngestSettings(
         method=chunk_method(method or own.method),
-        chunk=ChunkSettings(own.chunk_token_num, own.delimiter, own.overlapped_percent),
+        chunk=chunk_settings(parser_config or {}, chunk),
         embedder=dataset.embedder,
         pages_per_part=own.pages_per_part,
         rows_per_part=own.rows_per_part,
@@ -231,11 +233,9 @@ def ingest_settings(settings: Settings, dataset: Dataset, method: str | None = N
 
 def chunk_method(name: str) -> str:
     """The chunker of that name. Raises SettingsError where there is none."""
-    chosen = _METHODS.get(name, name)
-    if chosen not in CHUNKERS.names():
-        known = ", ".join(sorted({*CHUNKERS.names(), *_METHODS}))
-        raise SettingsError(f"there is no chunk method {name!r} in this release; known: {known}")
-    return chosen
+    if name not in CHUNKERS.names():
+        raise SettingsError(f"there is no chunk method {name!r} in this release; known: {', '.join(CHUNKERS.names())}")
+    return name
 
 
 def shared_out(settings: Settings, ports: Ports, wanted: IngestSettings) -> IngestSettings:

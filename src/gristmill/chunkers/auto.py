@@ -148,6 +148,7 @@ class AutoChunker(Chunker):
 
     name: ClassVar[str] = "auto"
     version: ClassVar[int] = 1
+    chooses: ClassVar[bool] = True
 
     def choose(self, document: ParsedDocument) -> Choice:
         look = _Look(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from gristmill.chunkers.sections import Section, SectionChunker
+from gristmill.chunkers.sections import SHEETS, Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import ParsedDocument
 
@@ -24,4 +24,4 @@ class OneChunker(SectionChunker):
     bounded: ClassVar[bool] = False
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
-        yield Section(document.blocks, limit=MOST_TOKENS, together=True)
+        yield Section(document.blocks, html=document.format in SHEETS, limit=MOST_TOKENS, together=True)

@@ -15,6 +15,7 @@ from gristmill.chunkers.units import said_once, units
 from gristmill.ports.chunker import Chunker, ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Chunk, ParsedDocument
 
+SHEETS = frozenset(("csv", "xlsx", "xls"))  # formats whose tables ``html4excel`` is about
 _MOST_OVERLAP = 90
 _SHARE = 4  # a text that is repeated takes at most this part of a chunk
 
@@ -25,7 +26,8 @@ class Section:
 
     ``path``: the headings above the first. ``above``, ``below``: texts repeated around each of its chunks, ``again``: above
     each but the first; what takes more than a quarter of a chunk is not repeated. ``limit``: a bound of its own.
-    ``together``: neither headings nor tables begin a chunk. ``kind``, if given, is that of its chunks.
+    ``together``: neither headings nor tables begin a chunk. ``html``: its tables may be HTML. ``kind``, if given, is that of
+    its chunks.
     """
 
     blocks: Sequence[Block]
@@ -35,6 +37,7 @@ class Section:
     below: str = ""
     limit: int = 0
     together: bool = False
+    html: bool = False
     kind: str = ""
     keywords: Sequence[str] = ()
     questions: Sequence[str] = ()
@@ -82,7 +85,7 @@ def _chunks(section: Section, above: list[str], settings: ChunkSettings, count: 
     limit = section.limit or settings.chunk_token_num
     frame = [_repeated(text, limit, count) for text in (section.above, section.again, section.below)]
     room = limit - sum(count(text) + 1 for text in frame if text)
-    inner = msgspec.structs.replace(settings, chunk_token_num=room)
+    inner = msgspec.structs.replace(settings, chunk_token_num=room, html4excel=settings.html4excel and section.html)
     path = [*above, *section.path]
     for n, chunk in enumerate(_filled(section, path, inner, count)):
         top, again, bottom = frame

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import msgspec
 
 from gristmill.chunkers.cuts import grouped, pieces
+from gristmill.chunkers.markup import html_of
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Box, Table
 
 _DIGITS = re.compile(r"\d{1,9}")
 _LATEST = 8  # running heads of one pattern that the next is compared with
 _HEADINGS = ("title", "heading")
+_HTML_ROWS = 12
 
 
 @dataclass(slots=True)
@@ -96,19 +98,42 @@ def _row_line(values: list[str]) -> str:
 
 def _of_table(block: Block, table: Table, settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
     """A table whole where it fits; else by rows, its header above each piece."""
+    if settings.html4excel:
+        yield from _of_html(block, table, settings, count)
+        return
     lines = rows_of(table)
     title = [table.caption] if table.caption else []
     text = "\n".join([*title, *(line for line in lines if line)])
     size = count(text)
-    limit = settings.chunk_token_num
+    limit = settings.chunk_token_num - min(2 * settings.table_context_size, settings.chunk_token_num // 2)
     if size <= limit:
         yield _unit(block, text, size, alone=size > limit // 4)
         return
+    settings = msgspec.structs.replace(settings, chunk_token_num=limit)
     head = [*title, *(line for line in lines[: table.header_rows] if line)]
     if count("\n".join(head)) > limit // 3:  # a header that long is not worth repeating
         head, table = title, msgspec.structs.replace(table, header_rows=0)
     body = [line for line in lines[table.header_rows :] if line]
     yield from _of_lines(block, body, settings, count, head=head)
+
+
+def _of_html(block: Block, table: Table, settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
+    """A table as HTML, twelve rows in each piece (fewer where they do not fit), its caption and header in each."""
+    grid = table.grid()
+    head, body = grid[: table.header_rows], grid[table.header_rows :]
+    parts = [body[first : first + _HTML_ROWS] for first in range(0, len(body), _HTML_ROWS)] or [[]]
+    while parts:
+        part = parts.pop(0)
+        text = html_of(table.caption, head, part)
+        size = count(text)
+        if size <= settings.chunk_token_num:
+            if any(value.strip() for row in (*head, *part) for value in row):
+                yield _unit(block, text, size, alone=True)
+        elif len(part) > 1:
+            parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+        else:  # what is too large for its tags is said without them
+            lines = [table.caption, *(" | ".join(filter(None, row)) for row in (*head, *part))]
+            yield from _of_lines(block, [line for line in lines if line], settings, count)
 
 
 def _of_lines(

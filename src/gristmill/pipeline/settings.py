@@ -14,13 +14,13 @@ class IngestSettings(msgspec.Struct, frozen=True):
     """What decides the outcome of an ingestion, besides the bytes. Kept with the run.
 
     ``chunks_per_part``: a piece with more chunks is embedded by several tasks (0: never), so that one long document keeps
-    every core busy when embedding is slow.
+    every core busy when embedding is slow. ``pages_per_part``: None is what the method wants.
     """
 
     method: str = "naive"
     chunk: ChunkSettings = ChunkSettings()
     embedder: str = ""
-    pages_per_part: int = 12
+    pages_per_part: int | None = None
     rows_per_part: int = 3000
     chunks_per_part: int = 0
 

@@ -6,9 +6,9 @@ stage's result is kept under a digest of what it depends on, so that a second ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -20,7 +20,7 @@ from gristmill.pipeline.index import records, write
 from gristmill.pipeline.settings import IngestSettings, load_settings
 from gristmill.ports.cache import StageCache
 from gristmill.ports.catalog import Catalog, Document, Part, Run
-from gristmill.ports.chunker import Chunker, ChunkSettings, TokenCount
+from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
 from gristmill.ports.docstore import DocStore, Space
 from gristmill.ports.document import (
     Chunk,
@@ -37,6 +37,7 @@ from gristmill.ports.storage import ObjectStore
 
 PARSED = "parsed"
 CHUNKS = "cuts"
+CHOICE = "choice"
 WINDOW = 2048  # chunks whose vectors are in memory at a time (P8)
 MOST_WARNINGS = 100  # of one part
 MAX_CACHED_PARSE = 32 * 1024 * 1024  # a larger parsed document is parsed again when its chunking changes
@@ -74,11 +75,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Made:
-    """A part's chunks, the number of its pages, and what of it could not be read."""
+    """A part's chunks, the number of its pages, what of it could not be read, and the method where one was chosen."""
 
     chunks: list[Chunk]
     pages: int
     warnings: list[str]
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -118,18 +120,36 @@ def make_chunks(ports: Ports, work: Piece, stage: StageName) -> Made:
     """The chunks of a part's units: from the cache, or by parsing and chunking."""
     parser = ports.parser(work.run.format)
     chunker = ports.chunker(work.settings.method)
+    choice = _choice(ports, work, parser, chunker, stage) if chunker.chooses else None
+    if choice is not None:
+        chunker = ports.chunker(choice.method)
     parse_key = _parse_key(ports, work, parser)
     key = digest(parse_key, chunker.name, str(chunker.version), msgspec.json.encode(work.settings.chunk))
     cached = ports.cache.get_many(CHUNKS, [key]).get(key)
     if cached is not None:
-        made = _unpacked(cached)
+        made = _unpacked(cached, choice)
         if _all_stored(ports, work, (chunk.asset for chunk in made.chunks)):
             return made
     parsed = _parse(ports, work, parser, parse_key, stage)
     with stage("chunk"):
         fresh = _chunk(chunker, parsed, work.settings.chunk, ports.count)
         ports.cache.put_many(CHUNKS, {key: fresh})
-    return _unpacked(fresh)
+    return _unpacked(fresh, choice)
+
+
+def _choice(ports: Ports, work: Piece, parser: Parser, chooser: Chunker, stage: StageName) -> Choice:
+    """The method for all parts of the document, judged by the first: a look-up for all but who comes first."""
+    first = work if not work.part.first else replace(work, part=ports.catalog.part(work.run.id, 0))
+    parse_key = _parse_key(ports, first, parser)
+    key = digest(parse_key, chooser.name, str(chooser.version))
+    cached = ports.cache.get_many(CHOICE, [key]).get(key)
+    if cached is not None:
+        return msgspec.msgpack.decode(cached, type=Choice)
+    parsed = _parse(ports, first, parser, parse_key, stage)
+    with stage("chunk"):
+        choice = chooser.choose(parsed)
+    ports.cache.put_many(CHOICE, {key: msgspec.msgpack.encode(choice)})
+    return choice
 
 
 def embed_and_write(
@@ -146,7 +166,7 @@ def embed_and_write(
         window = mine[at : at + WINDOW]
         share = _share_of(report, at / len(mine), len(window) / len(mine))
         with stage("embed"):
-            embedded = embed([chunk.text for chunk in window], embedder, ports.cache, share, pace=pace)
+            embedded = embed(list(_embedded(window)), embedder, ports.cache, share, pace=pace)
         with stage("index"):
             batch = records(
                 window,
@@ -165,6 +185,13 @@ def embed_and_write(
             ports.docstore.trim(work.space, work.run.gen, order, len(made.chunks))
     counted = made.pages if first == 0 else 0
     return Written(len(mine), sum(chunk.tokens for chunk in mine), counted, computed)
+
+
+def _embedded(window: Sequence[Chunk]) -> Iterator[str]:
+    """The text whose vector a chunk gets. A parent is never found by its own: that of its first child costs nothing."""
+    for n, chunk in enumerate(window):
+        child = window[n + 1] if not chunk.searched and n + 1 < len(window) else chunk
+        yield child.text
 
 
 def _share_of(report: Report, begin: float, share: float) -> Report:
@@ -254,9 +281,9 @@ def _store_assets(ports: Ports, work: Piece, parsed: ParsedDocument) -> None:
         _store_assets(ports, work, child)
 
 
-def _unpacked(cached: bytes) -> Made:
+def _unpacked(cached: bytes, choice: Choice | None) -> Made:
     pages, chunks, warnings = msgspec.msgpack.decode(cached, type=tuple[int, bytes, list[str]])
-    return Made(decode_chunks(chunks), pages, warnings)
+    return Made(decode_chunks(chunks), pages, warnings, choice)
 
 
 def _chunk(chunker: Chunker, parsed: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> bytes:

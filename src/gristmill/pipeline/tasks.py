@@ -134,7 +134,12 @@ def _plan(ctx: TaskContext, ports: Ports, run_id: str) -> dict[str, object]:
 
 
 def _units_per_part(ports: Ports, run: Run, settings: IngestSettings) -> int:
-    return settings.pages_per_part if ports.parser(run.format).unit == "page" else settings.rows_per_part
+    """Zero: the document is one part, for its method must see all of it."""
+    chunker = ports.chunker(settings.method)
+    if chunker.whole:
+        return 0
+    pages = settings.pages_per_part or chunker.pages_per_part
+    return pages if ports.parser(run.format).unit == "page" else settings.rows_per_part
 
 
 def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float | None) -> dict[str, object]:
@@ -152,6 +157,8 @@ def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float 
         part = Part(run_id, number, chunks=written.chunks, tokens=written.tokens, pages=written.pages)
         text = f"part {number}: {written.pages} pages, {written.chunks} chunks, {written.embedded} newly embedded"
         unread = [] if work.part.chunk_first else [_line(ports, "parse", one, number) for one in made.warnings]
+        if made.choice is not None and not work.part.first and not work.part.chunk_first:
+            unread.append(_line(ports, "chunk", f"method {made.choice.method}: {made.choice.reason}", number))
         ports.catalog.log(run_id, [*unread, _line(ports, "index", text, number)])
     left = ports.catalog.finish_part(run_id, number, chunks=part.chunks, tokens=part.tokens, pages=part.pages)
     if left == 0:

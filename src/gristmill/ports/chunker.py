@@ -44,7 +44,7 @@ class Chunker(ABC):
     """One method of cutting. It never sees bytes. ``version`` goes up whenever the output changes (P13).
 
     ``whole``: it must see all of a document at once. ``pages_per_part``: the pages of one part, where it may be split.
-    ``bounded``: whether ``chunk_token_num`` holds for its chunks.
+    ``bounded``: whether ``chunk_token_num`` holds for its chunks. ``chooses``: it stands for others, see ``choose``.
     """
 
     name: ClassVar[str]
@@ -52,10 +52,11 @@ class Chunker(ABC):
     whole: ClassVar[bool] = False
     pages_per_part: ClassVar[int] = 12
     bounded: ClassVar[bool] = True
+    chooses: ClassVar[bool] = False
 
-    def choose(self, document: ParsedDocument) -> Choice | None:
-        """The method to take in place of this one, judged by the document or its first part; None: this one."""
-        return None
+    def choose(self, document: ParsedDocument) -> Choice:
+        """The method to take in place of this one, judged by the document or its first part."""
+        return Choice(self.name, "it was asked for")
 
     @abstractmethod
     def chunk(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> list[Chunk]:

@@ -104,11 +104,25 @@ class Pipeline(Section):
     """Documents to chunks to index."""
 
     dataset: str = Field("default", min_length=1, max_length=128, description="The dataset of `ingest` without a name.")
-    method: str = Field("naive", description="The chunk method.")
+    method: str = Field(
+        "naive", description="The chunk method: one of [methods](methods.md), or `auto`, which chooses by content."
+    )
     chunk_token_num: int = Field(512, ge=1, le=8192, description="The most tokens of a chunk.")
     delimiter: str = Field("\n!?。；！？", min_length=1, description="Where a text may be cut; `...` quotes a word.")
     overlapped_percent: int = Field(0, ge=0, le=90, description="How much of a chunk's end the next one repeats.")
-    pages_per_part: int = Field(12, ge=1, description="Pages of a PDF that one task takes.")
+    children_delimiter: str = Field(
+        "",
+        description="Where each chunk is cut into children, which are searched in its place; syntax of `delimiter`."
+        " Empty: not at all.",
+    )
+    table_context_size: int = Field(0, ge=0, le=4096, description="Tokens of the text around a table that go with it.")
+    image_context_size: int = Field(
+        0, ge=0, le=4096, description="Tokens of the text around a picture that go with it."
+    )
+    html4excel: bool = Field(False, description="Tables of csv and xlsx as HTML, twelve rows a piece (method `naive`).")
+    pages_per_part: int | None = Field(
+        None, ge=1, description="Pages of a PDF that one task takes. Empty: what the method wants, 12 or (`paper`) 22."
+    )
     rows_per_part: int = Field(3000, ge=1, description="Rows of a table that one task takes.")
     chunks_per_part: int | None = Field(
         None, ge=0, description="Chunks that one task embeds. Empty: 32 for an embedder on this machine, else 0 (all)."
