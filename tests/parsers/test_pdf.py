@@ -16,6 +16,7 @@ from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocume
 from gristmill.parsers.pdf import PdfParser
 from gristmill.ports.document import Block, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Source
+from gristmill.testing.parsers import FakeOcrResult
 from samples.pdf import HEIGHT, WIDTH, canvas, grid, lines, report_pdf
 
 LEFT = [f"left {n} words of the column on this side" for n in range(12)]
@@ -166,7 +167,8 @@ def test_a_page_without_words_between_others_is_a_page() -> None:
     assert PdfParser().parse(Source("a.pdf", data), ParseLimits(), Range(1, 2)).blocks == []
 
 
-def test_a_scan_says_that_it_needs_ocr() -> None:
+def test_a_page_with_a_drawing_and_no_words_is_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gristmill.parsers.ocr.engine", lambda: lambda picture: FakeOcrResult(None, None, None))
     with pytest.raises(EmptyDocument, match=r"a\.pdf .*OCR"):
         parse(drawn(lambda page: page.rect(72, 72, 200, 200)))
 

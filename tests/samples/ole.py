@@ -59,7 +59,8 @@ def _add(entries: list[_Entry], above: int, entry: _Entry) -> int:
 
 
 def _small(entries: list[_Entry]) -> tuple[bytes, list[int]]:
-    data, table = b"", []
+    data = b""
+    table: list[int] = []
     for entry in entries:
         if entry.kind == 2 and 0 < len(entry.data) < CUTOFF:
             entry.start = len(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from email.message import EmailMessage
 
 LAW = (
@@ -116,4 +117,13 @@ def thread_eml() -> bytes:
     inner["Subject"] = "An older message"
     inner.set_content("Words of the older message.")
     message.add_attachment(inner)
+    return bytes(message)
+
+
+def mail_with(attached: Mapping[str, bytes]) -> bytes:
+    message = EmailMessage()
+    message["Subject"], message["From"], message["To"] = "Files", "a@example.org", "b@example.org"
+    message.set_content("See the files.")
+    for name, data in attached.items():
+        message.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
     return bytes(message)

@@ -34,17 +34,13 @@ _PARSED = (  # what a file begins with that a parser reads
     (b"II*\0", "image"),
     (b"MM\0*", "image"),
 )
-_SOUND = (
-    "sound, and reading sound needs a speech model: submit a transcript (txt, srt, vtt) instead, or install a package "
-    "that claims its ending"
-)
 _SIGNS = (  # what a file of another kind begins with, and what it is
-    (b"fLaC", _SOUND),
-    (b"OggS", _SOUND),
-    (b"ID3", _SOUND),
-    (b"\xff\xfb", _SOUND),
-    (b"\xff\xf3", _SOUND),
-    (b"\xff\xf1", _SOUND),
+    (b"fLaC", "sound"),
+    (b"OggS", "sound"),
+    (b"ID3", "sound"),
+    (b"\xff\xfb", "sound"),
+    (b"\xff\xf3", "sound"),
+    (b"\xff\xf1", "sound"),
     (b"\x1f\x8b", "a packed archive"),
     (b"7z\xbc\xaf\x27\x1c", "a packed archive"),
     (b"Rar!\x1a\x07", "a packed archive"),
@@ -139,7 +135,7 @@ def _of_signs(name: str, head: bytes) -> str:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image"
     if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
-        raise _unsupported(name, _SOUND)
+        raise _unsupported(name, "sound")
     for sign, what in _SIGNS:
         if head.startswith(sign):
             raise _unsupported(name, what)
@@ -232,4 +228,9 @@ def _ending(name: str) -> str:
 
 
 def _unsupported(name: str, what: str) -> UnsupportedDocument:
+    if what == "sound":
+        return UnsupportedDocument(
+            f"{name} is sound. Reading it needs a speech model, which this release does not have: submit a transcript (txt, "
+            "srt, vtt), or install a package with a parser for its ending."
+        )
     return UnsupportedDocument(f"{name} is {what}, which this release does not read. It reads {READ}.")

@@ -24,7 +24,7 @@ _PAGED = "TIFF"  # the one format whose further pictures are pages; those of oth
 _POINTS = 72.0  # of an inch
 _RESOLUTION = 96.0  # pixels of an inch, where the picture does not say
 _ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
-           struct.error, Image.DecompressionBombError)  # fmt: skip
+           struct.error)  # fmt: skip
 
 
 class ImageParser(Parser):
@@ -66,6 +66,9 @@ def _opened(source: Source, limits: ParseLimits) -> Iterator[Any]:
             warnings.simplefilter("ignore")  # of Pillow, on its own doubts; our bound on pixels is below
             with Image.open(io.BytesIO(source.data), formats=_FORMATS) as picture:
                 yield picture
+    except Image.DecompressionBombError as exc:
+        found = f"more than {limits.max_pixels}"
+        raise too_large(source.name, "pixels", found, limits.max_pixels, "max_pixels") from exc
     except _ERRORS as exc:
         raise DamagedDocument(
             f"{source.name} is a damaged picture ({type(exc).__name__}: {exc}). Save or scan it again."

@@ -20,7 +20,8 @@ from gristmill.parsers.ole import Container, opened
 from gristmill.ports.document import Block, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
-_SUBJECT, _SENDER, _SENDER_ADDRESS, _TO, _CC, _SENT = 0x0037, 0x0C1A, 0x5D01, 0x0E04, 0x0E03, 0x0039
+_SUBJECT, _SENDER, _TO, _CC, _SENT = 0x0037, 0x0C1A, 0x0E04, 0x0E03, 0x0039
+_ADDRESSES = (0x5D01, 0x0C1F, 0x0065)  # of the sender; inside of an organisation some are no addresses of mail
 _BODY, _HTML, _RTF = 0x1000, 0x1013, 0x1009
 _DATA, _LONG_NAME, _SHORT_NAME, _TITLE = 0x3701, 0x3707, 0x3704, 0x3001
 _INTERNET_PAGE, _MESSAGE_PAGE = 0x3FDE, 0x3FFD
@@ -105,8 +106,9 @@ def _message(storage: _Storage, name: str, limits: ParseLimits) -> ParsedDocumen
 
 def _headers(storage: _Storage) -> Iterator[tuple[str, str]]:
     yield "subject", storage.text(_SUBJECT)
-    address = storage.text(_SENDER_ADDRESS)
-    yield "from", f"{storage.text(_SENDER)} <{address}>".strip() if address else storage.text(_SENDER)
+    name = storage.text(_SENDER)
+    address = next((found for found in map(storage.text, _ADDRESSES) if "@" in found and found != name), "")
+    yield "from", f"{name} <{address}>".strip() if address else name
     yield "to", storage.text(_TO)
     yield "cc", storage.text(_CC)
     sent = storage.fixed(_SENT)

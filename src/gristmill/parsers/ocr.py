@@ -8,6 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+import numpy
+
 from gristmill.base.registry import imported
 from gristmill.parsers.order import columns_first
 from gristmill.ports.document import Block, Box
@@ -15,6 +17,7 @@ from gristmill.ports.document import Block, Box
 EXTRA = "reading pictures and scanned pages needs OCR: pip install 'gristmill[ocr]'"
 SIDE = 4_000  # pixels: no picture is larger when it is looked at
 _SMALLEST = 8  # pixels: nobody has written anything in less
+_SHORT = 400  # pixels
 _THREADS = 1
 _CLOSE = 0.9  # of a line's height: what follows at a smaller distance is of the same paragraph
 _PARTS = {
@@ -53,7 +56,7 @@ def read_lines(picture: Any) -> list[OcrLine]:
     height, width = picture.shape[:2]
     if min(height, width) < _SMALLEST:
         return []
-    found = engine()(picture)
+    found = engine()(_padded(picture))
     if found.txts is None or found.boxes is None:
         return []
     lines = []
@@ -62,6 +65,17 @@ def read_lines(picture: Any) -> list[OcrLine]:
         if text.strip():
             lines.append(OcrLine(text, min(xs), min(ys), max(xs), max(ys), max(ys) - min(ys), float(conf)))
     return columns_first(lines)
+
+
+def _padded(picture: Any) -> Any:
+    """With the colour of its corner below and beside it where it is thin: the engine blows up what has a short side."""
+    height, width = picture.shape[:2]
+    if min(height, width) >= _SHORT:
+        return picture
+    padded = numpy.empty((max(height, _SHORT), max(width, _SHORT), 3), picture.dtype)
+    padded[:] = picture[0, 0]
+    padded[:height, :width] = picture
+    return padded
 
 
 def ocr_blocks(lines: Sequence[OcrLine], page: int, scale: float) -> Iterator[Block]:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
+from typing import Literal
 
 from gristmill.parsers.pdf.lines import Line
 from gristmill.ports.document import Block, Box, OutlineEntry
@@ -31,7 +32,10 @@ _BULLET = re.compile(r"[\u2022\u2023\u25aa-\u25cf\u2013\u2014\uf000-\uf0ff*-]\s"
 
 @dataclass
 class PageLines:
-    """The lines of a page in reading order, and the tables found on it by the number of the line that they replace."""
+    """The lines of a page in reading order, and the tables found on it by the number of the line that they replace.
+
+    ``scanned`` is what OCR read where the page is a picture, ``unread`` whether it is one that nobody read.
+    """
 
     number: int
     width: float
@@ -39,6 +43,15 @@ class PageLines:
     lines: list[Line]
     tables: dict[int, Block] = field(default_factory=dict)
     covered: frozenset[int] = frozenset()
+    scanned: list[Block] = field(default_factory=list)
+    unread: bool = False
+
+    @property
+    def source(self) -> Literal["text", "ocr", "mixed", "none"]:
+        """Where its text came from."""
+        if self.scanned:
+            return "mixed" if self.lines else "ocr"
+        return "text" if self.lines else "none"
 
 
 class Headings:

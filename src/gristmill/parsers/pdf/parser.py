@@ -10,25 +10,29 @@ import pypdfium2 as pdfium
 
 from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
 from gristmill.base.ids import content_digest
+from gristmill.parsers import ocr
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.order import ordered
 from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, running
 from gristmill.parsers.pdf.lines import PageText
+from gristmill.parsers.pdf.scans import is_scan, read_scan
 from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
 from gristmill.ports.document import OutlineEntry, Page, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
 
 _MOST_BOOKMARKS = 10_000
+_MOST_NAMED = 10  # pages in a warning
 
 
 class PdfParser(Parser):
     """Text with pages and boxes; headings from the outline, or by size and weight; tables; running heads apart.
 
-    A document without any text (a scan) is an EmptyDocument that says so: reading it needs OCR.
+    Pages that are pictures are read by OCR, each by itself. Without the extra ``ocr`` they leave a warning, and a document
+    of nothing else is an EmptyDocument that says so.
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     unit: ClassVar[Unit] = "page"
 
     def count(self, source: Source, limits: ParseLimits) -> int:
@@ -43,13 +47,22 @@ class PdfParser(Parser):
             meta = {key.lower(): clean(value) for key, value in document.get_metadata_dict(skip_empty=True).items()}
         mine = [entry for entry in outline if not entry.page or entry.page - 1 in wanted]
         blocks = _blocks(pages, mine, bool(outline), Blocks(source.name, limits))
+        warnings = _unread(pages)
         if part is None:
-            blocks.require_text("has no text layer (a scan?); reading it needs OCR, which this release does not do")
-        seen = [
-            Page(page.number, round(page.width, 1), round(page.height, 1), source="text" if page.lines else "none")
-            for page in pages
-        ]
-        return ParsedDocument("pdf", blocks, seen, mine, meta=meta, parser=f"pdf/{self.version}", name=source.name)
+            blocks.require_text(f"has no text layer: {warnings[0]}" if warnings else "holds no text, not even for OCR")
+        seen = [Page(page.number, round(page.width, 1), round(page.height, 1), source=page.source) for page in pages]
+        return ParsedDocument(
+            "pdf", blocks, seen, mine, meta=meta, warnings=warnings, parser=f"pdf/{self.version}", name=source.name
+        )
+
+
+def _unread(pages: list[PageLines]) -> list[str]:
+    """A warning that says which pages are scans that nobody read."""
+    numbers = [str(page.number) for page in pages if page.unread]
+    if not numbers:
+        return []
+    named = ", ".join(numbers[:_MOST_NAMED]) + (", …" if len(numbers) > _MOST_NAMED else "")
+    return [f"{len(numbers)} pages are scans that were not read ({named}); {ocr.EXTRA}"]
 
 
 def _blocks(pages: list[PageLines], outline: list[OutlineEntry], outlined: bool, blocks: Blocks) -> Blocks:
@@ -57,6 +70,7 @@ def _blocks(pages: list[PageLines], outline: list[OutlineEntry], outlined: bool,
     repeated = running(pages)
     for page in pages:
         blocks.add_all(blocks_of(page, headings, repeated))
+        blocks.add_all(page.scanned)
     return blocks
 
 
@@ -95,6 +109,10 @@ def _page(document: Any, number: int, name: str) -> PageLines:
             found = PageLines(number + 1, width, height, lines)
             if may_hold_tables(lines):
                 place_tables(found, text.words())
+        if is_scan(page, lines, width, height):
+            found.unread = not ocr.installed()
+            if not found.unread:
+                found.scanned = read_scan(page, number + 1, lines, width, height)
         return found
     finally:
         page.close()
