@@ -7,7 +7,7 @@ DEMO := $(BIN)/gristmill --home $(DEMO_HOME)
 CORPORA ?= ../shared/corpora
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim deploy-check clean
+.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim deploy-check manifests clean
 
 help:
 	@echo "make demo    set up, ingest the example documents, ask two questions"
@@ -92,6 +92,10 @@ sim: setup
 # As root, who may make namespaces; no container engine is needed.
 deploy-check: setup
 	$(BIN)/python -m pytest -n 0 -p no:randomly tests/deploy $(ARGS)
+
+# deploy/kubernetes/gristmill.yaml from the chart.
+manifests: setup
+	PYTHONPATH=tests $(BIN)/python -m deploy.plain
 
 clean:
 	rm -rf $(VENV) $(DEMO_HOME) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -14,6 +14,7 @@ import pg8000.native
 import pytest
 import yaml
 
+from deploy.plain import PLAIN, plain
 from deploy.reading import DEPLOY, LEAST_STOP, MIB, ROOT, dockerfile, environment, memory, module, options, settings
 from gristmill.base.settings import load_settings
 from gristmill.brokers import open_broker
@@ -107,6 +108,11 @@ def test_kubernetes_knows_every_word(name: str, version: str) -> None:
     for one in manifests(name):
         if one["kind"] != "ScaledObject":  # of KEDA
             kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_the_plain_manifests_are_what_the_chart_makes_of_its_values() -> None:
+    """If this fails: make manifests"""
+    assert PLAIN.read_text(encoding="utf-8") == plain(helm)
 
 
 def test_it_is_of_the_projects_version() -> None:
