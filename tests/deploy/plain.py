@@ -11,7 +11,7 @@ from deploy.reading import DEPLOY
 
 PLAIN = DEPLOY / "kubernetes" / "gristmill.yaml"
 HEAD = """\
-# What `helm template gristmill deploy/helm/gristmill` prints, for `kubectl apply` without Helm; `make manifests` writes it anew.
+# What `helm template gristmill deploy/helm/gristmill` prints, to be applied without Helm; `make manifests` writes it anew.
 # PostgreSQL and Valkey are called postgres and valkey here. Make the secret first:
 #   kubectl create secret generic gristmill --from-literal=POSTGRES_PASSWORD=... --from-literal=REDIS_PASSWORD=...
 """
