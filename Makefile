@@ -6,6 +6,9 @@ DEMO_HOME := .demo-home
 DEMO := $(BIN)/gristmill --home $(DEMO_HOME)
 CORPORA ?= ../shared/corpora
 
+# Tests start hundreds of processes: none of them is to compile again what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim deploy-check manifests clean
 
@@ -83,7 +86,7 @@ FAULT_OUTPUT ?= bench/results/fault.json
 FAULT_JOBS ?= 4
 
 fault: setup
-	FAULT_OUTPUT=$(FAULT_OUTPUT) $(BIN)/python -m pytest -n $(FAULT_JOBS) -p no:randomly -m fault tests/fault tests/resilience $(ARGS)
+	FAULT_OUTPUT=$(FAULT_OUTPUT) $(BIN)/python -m pytest -n $(FAULT_JOBS) -p no:randomly -m fault tests/fault tests/resilience tests/system $(ARGS)
 
 # SIM_SEED and SIM_ROUNDS say which schedules, and how many.
 sim: setup
