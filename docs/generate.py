@@ -11,7 +11,7 @@ import enum
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 
 import gristmill
 from gristmill.base import errors
-from gristmill.base.meters import METRICS
+from gristmill.base.meters import BUCKETS, METRICS
 from gristmill.base.registry import Registry
 from gristmill.base.settings import Settings
 from gristmill.base.settings.load import OLD_NAMES
@@ -32,9 +32,11 @@ from gristmill.catalogs import CACHES, CATALOGS
 from gristmill.chunkers import CHUNKERS
 from gristmill.cli.main import COMMANDS, cli
 from gristmill.docstores import DOCSTORES
+from gristmill.engine.tally import HEADS
 from gristmill.parsers import PARSERS
 from gristmill.providers import EMBEDDERS
 from gristmill.storages import STORAGES
+from gristmill.testing import signals
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py. Do not edit by hand. -->\n"
@@ -182,17 +184,28 @@ def metrics_page() -> str:
         NOTE,
         "# Metrics",
         "",
-        "Counted in each process, in Prometheus's text format by `gristmill.base.meters.render()`. This release has no HTTP"
-        " server, so nothing publishes them yet; a program of your own that runs a `Worker` can.",
+        "A master shows them under `/metrics`, in Prometheus's text format: see [Observe](../operations/observe.md).",
         "",
-        "| name | kind | labels | meaning |",
-        "| --- | --- | --- | --- |",
+        "## What workers and their bodies count",
+        "",
+        "Summed over all workers that the master has had.",
+        "",
+        *_metrics({name: (one.kind, one.help, one.labels) for name, one in METRICS.items()}),
+        "Buckets of histograms, in seconds: " + ", ".join(f"{bound:g}" for bound in BUCKETS) + ".",
+        "",
+        "## What the master knows itself",
+        "",
+        *_metrics(HEADS),
     ]
-    for name, metric in METRICS.items():
-        shown = f"gristmill_{name}" + ("_total" if metric.kind == "Counter" else "")
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        lines.append(f"| `{shown}` | {metric.kind.lower()} | {labels} | {metric.help} |")
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
+
+
+def _metrics(table: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> list[str]:
+    lines = ["| name | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for name, (kind, text, labels) in table.items():
+        shown = f"gristmill_{name}" + ("_total" if kind.lower() == "counter" else "")
+        lines.append(f"| `{shown}` | {kind.lower()} | {', '.join(f'`{label}`' for label in labels)} | {text} |")
+    return [*lines, ""]
 
 
 def errors_page() -> str:
@@ -323,25 +336,39 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+PARTS: dict[str, Callable[[], str]] = {"operations/master.md": signals.table}
+BEGIN, END = "<!-- From here to the next note written by docs/generate.py. -->\n", "\n<!-- Written by hand again. -->"
+
+
+def due(folder: Path = REFERENCE) -> dict[Path, str]:
+    """What each page has to say; of those that are written by hand only a part is due."""
+    found = {folder / name: page() for name, page in PAGES.items()}
+    for name, part in PARTS.items():
+        path = Path(__file__).parent / name
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        found[path] = "".join([before, BEGIN, part(), END, rest.partition(END)[2]])
+    return found
+
+
 def stale(folder: Path = REFERENCE) -> list[str]:
     """The pages that do not say what the code says."""
     return [
-        name
-        for name, page in PAGES.items()
-        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != page()
+        str(path)
+        for path, text in due(folder).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
 
 
 def main() -> int:
     """Write the pages, or look at them."""
-    old = stale()
+    old, pages = stale(), due()
     if "--check" in sys.argv:
         for name in old:
-            sys.stderr.write(f"{REFERENCE / name} is out of date: run python docs/generate.py\n")
+            sys.stderr.write(f"{name} is out of date: run python docs/generate.py\n")
         return 1 if old else 0
     for name in old:
-        (REFERENCE / name).write_text(PAGES[name](), encoding="utf-8")
-        sys.stderr.write(f"wrote {REFERENCE / name}\n")
+        Path(name).write_text(pages[Path(name)], encoding="utf-8")
+        sys.stderr.write(f"wrote {name}\n")
     return 0
 
 

@@ -251,7 +251,7 @@ class Supervisor:
         """Somebody has told it to stop, past us: its successor starts now, and it has no longer than by our word."""
         if not child.retiring:
             say("a worker drains", worker_pid=child.pid, worker=child.name)
-            child.retire(within=seconds + KILL_AFTER)
+            child.retire(within=max(seconds + KILL_AFTER, HURRIED))
         self._probes.show(self.status())
 
     def _ended(self, child: Child, status: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from gristmill.engine.fleet import Plan
 from gristmill.testing.processes import alive
 from gristmill.testing.workers import BODIES
 
+WORDS = re.compile(r'(?<=.)(?=\{"(?:event|logger)": )')  # a line of JSON may come in the midst of a crash's stacks
 PATIENCE = 60.0  # seconds until a test gives up on something that should have happened
 
 
@@ -120,7 +122,7 @@ class Master:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             with self._more:
-                self.log.append(_parsed(line))
+                self.log.extend(map(_parsed, WORDS.split(line.rstrip("\n"))))
                 self._more.notify_all()
 
 
@@ -136,5 +138,5 @@ def _parsed(line: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(line)
     except ValueError:
-        return {"event": line.rstrip("\n")}
+        return {"event": line}
     return found if "event" in found else {"event": line}
