@@ -283,3 +283,12 @@ def test_messages_attached_to_messages_are_read_two_levels_deep() -> None:
         (document,) = document.children
     assert seen == ["level 5", "level 4", "level 3"]
     assert "too deep" in document.warnings[0]
+
+
+@pytest.mark.parametrize("charset", ["gbk", "utf-8", "big5"])
+def test_headers_in_raw_bytes_are_decoded_like_text(charset: str) -> None:
+    subject = "本季度的报告和数据" if charset != "big5" else "這個季度的報告和我們的數據"
+    data = f"Subject: {subject}\r\nFrom: a@example.org\r\n\r\nwords".encode(charset)
+    assert [block.text for block in parse("email", data).blocks] == [
+        f"Subject: {subject}", "From: a@example.org", "words",
+    ]  # fmt: skip

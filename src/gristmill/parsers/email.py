@@ -24,6 +24,7 @@ _HEADERS = ("subject", "from", "to", "cc", "date")
 _MARKUP = re.compile(rb"<(style|script)\b.*?</\1\s*>|<[^<>]*>|\s{2,}", re.S | re.I)
 _MUCH = 4
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_ESCAPED = re.compile("[\udc80-\udcff]")
 _SAMPLE = 4096
 _MOST_PARTS = 1000
 # What the standard library raises on headers and encodings that no standard allows.
@@ -104,6 +105,9 @@ def _is_body(part: Message) -> bool:
 
 
 def _header(message: EmailMessage, name: str) -> str:
+    raw = next((value for key, value in message.raw_items() if key.lower() == name), "")
+    if isinstance(raw, str) and _ESCAPED.search(raw):  # bytes that no standard allows: old programs wrote them as they were
+        return " ".join(decode(raw.encode("ascii", "surrogateescape"))[0].split())
     try:
         return str(message[name] or "").strip()
     except _ERRORS:
