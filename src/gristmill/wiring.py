@@ -25,6 +25,7 @@ from gristmill.chunkers import CHUNKERS
 from gristmill.docstores import DOCSTORES
 from gristmill.engine.broker import Broker
 from gristmill.engine.isolate import RunnerLimits
+from gristmill.engine.schedule import due
 from gristmill.engine.task import App
 from gristmill.engine.worker import Worker
 from gristmill.parsers import PARSERS, splits
@@ -202,6 +203,14 @@ def pipeline_app(config: dict[str, Any]) -> App:
         ),
     )
     return app
+
+
+def sweep_keys(settings: Settings, now: float) -> list[str]:
+    """The keys under which the broker knows the latest sweeps, the one of this period first."""
+    [sweep] = pipeline_app(settings.plain()).periodics
+    every = settings.pipeline.sweep_seconds
+    messages = [due(sweep, now - back * every)[0] for back in range(3)]
+    return [message.key for message in messages if message is not None and message.key]
 
 
 def _embedding_rate(settings: Settings) -> float | None:

@@ -10,10 +10,12 @@ import sys
 import anyio
 
 from cli.conftest import Cli
+from gristmill.base.settings import load_settings
 from gristmill.brokers import open_broker
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import Current, End, Heartbeat, Message, Progress, new_message
 from gristmill.engine.state import TaskState
+from gristmill.wiring import sweep_keys
 
 
 def broker_of(cli: Cli) -> Broker:
@@ -103,3 +105,20 @@ def test_watching_shows_it_again_and_again(cli: Cli) -> None:
         watching.send_signal(signal.SIGINT)
         lines.read()
     assert watching.wait(60) == 130
+
+
+def test_the_latest_sweep_is_told(cli: Cli) -> None:
+    """The janitor: whichever worker it was."""
+    assert cli("status", "--json").json["janitor"] is None
+
+    async def step() -> None:
+        async with broker_of(cli) as broker:
+            keys = sweep_keys(load_settings(None, home=cli.home), await broker.now())
+            await broker.publish([new_message("sweep", key=key) for key in keys])  # of this period, and of those before
+            *_, lease = await broker.reserve(["default"], worker="someone", limit=2, lease=600)
+            await broker.finish([End(lease, TaskState.SUCCEEDED)])
+
+    anyio.run(step)
+    assert cli("status", "--json").json["janitor"]["worker"] == "someone"
+    assert "janitor: " in cli("status").out
+    assert "by someone" in cli("status").out

@@ -13,6 +13,7 @@ import pytest
 
 from docs.blocks import ROOT, blocks, script, setting_up
 from gristmill.testing.fakes import FakeOpenAI
+from gristmill.testing.servers.process import free_port
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = [page for page in PAGES if any(block.language in ("bash", "python") for block in blocks(page))]
@@ -59,6 +60,8 @@ def test_a_page_does_what_it_says(page: Path, place: Path, tmp_path: Path) -> No
             "HOME": str(tmp_path),
             "GRISTMILL_HOME": str(tmp_path / "home"),
             "GRISTMILL_PIPELINE__EMBEDDER": "lexical",  # as good for this, and fast
+            "GRISTMILL_RAGFLOW__HTTP_PORT": str(free_port()),  # others may use the usual ones
+            "GRISTMILL_SUPERVISOR__HEALTH": f"127.0.0.1:{free_port()}",
             "EMBEDDING_URL": model.base_url,
             "PYTHONPATH": str(place),  # what the page calls installed is here
         }

@@ -15,6 +15,8 @@ from gristmill.engine.front import listening
 from gristmill.testing.masters import PATIENCE, Master
 from gristmill.testing.servers.process import free_port
 
+SERVER = Path(__file__).parents[1] / "web" / "slow.py"
+
 
 class Asking:
     """A request to ``/slow`` under way; ``pid`` is who answered it, ``failed`` what went wrong."""
@@ -49,11 +51,11 @@ class Asking:
 
 
 class House:
-    """A master over one worker and the server of ``gristmill.testing.web``."""
+    """A master over one worker and the server of ``tests/web/slow.py``."""
 
     def __init__(self, home: Path, health: str = "") -> None:
         self.home, self.port = home, free_port()
-        server = [sys.executable, "-m", "gristmill.testing.web", str(home)]
+        server = [sys.executable, str(SERVER), str(home)]
         listen = f"127.0.0.1:{self.port}"
         self.master = Master(f"sqlite:///{home / 'broker.db'}", workers=1, server=server, listen=listen, health=health)
 

@@ -22,7 +22,7 @@ from gristmill.engine.broker import Broker
 from gristmill.engine.message import new_message
 from gristmill.http.app import make_app
 from gristmill.http.services import Services
-from gristmill.testing.web import opened, slow
+from web.slow import opened, slow
 
 pytestmark = pytest.mark.anyio
 

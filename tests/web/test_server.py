@@ -15,7 +15,7 @@ from gristmill.engine.front import listening
 from gristmill.http.app import make_app
 from gristmill.http.server import MOST_HEADERS, Server
 from gristmill.testing.processes import settles
-from gristmill.testing.web import opened, slow
+from web.slow import opened, slow
 
 pytestmark = pytest.mark.anyio
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from importlib.metadata import version
 
 import anyio
@@ -18,7 +19,7 @@ from gristmill.cli.master import reopen_log
 from gristmill.engine.child import MasterLink, work
 from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.front import given_listener, listening
-from gristmill.wiring import TENANT, open_catalog
+from gristmill.wiring import TENANT, open_catalog, sweep_keys
 
 log = get_logger(__name__)
 
@@ -63,7 +64,9 @@ async def _serve(settings: Settings, listener: socket.socket, link: MasterLink |
     catalog = open_catalog(settings)
     try:
         async with open_broker(settings.broker_url) as broker:
-            services = Services(str(settings.home), broker, catalog, TENANT, version("gristmill"))
+            services = Services(
+                str(settings.home), broker, catalog, TENANT, version("gristmill"), partial(sweep_keys, settings)
+            )
             app = make_app(services, timeout=settings.server.request_seconds)
             server = Server(app, listener, name=f"server-{os.getpid()}")
             log.info("listening", host=host, port=port)

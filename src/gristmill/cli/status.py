@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import anyio
 import click
@@ -11,12 +12,12 @@ import click
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
-from gristmill.cli.output import duration, json_option, print_json, print_table
+from gristmill.cli.output import duration, json_option, print_json, print_table, printable
 from gristmill.engine.message import Heartbeat
 from gristmill.pipeline.overview import Current, House, Stock, count, look, plain, unserved
 from gristmill.pipeline.plan import QUEUE
 from gristmill.ports.catalog import Catalog
-from gristmill.wiring import TENANT, open_catalog
+from gristmill.wiring import TENANT, open_catalog, sweep_keys
 
 SHOWN = 8  # current tasks of one worker in a table
 
@@ -49,7 +50,7 @@ async def _show(
 ) -> None:
     async with open_broker(settings.broker_url) as broker:
         while True:
-            house, stock = await look(broker), await count(catalog, TENANT)
+            house, stock = await look(broker, partial(sweep_keys, settings)), await count(catalog, TENANT)
             if every is not None and show is _as_text:
                 click.clear()
             show(settings, stock, house)
@@ -78,6 +79,9 @@ def _as_text(settings: Settings, stock: Stock, house: House) -> None:
     )
     if house.current:
         print_table(["task", "id", "worker", "for", "attempt", "progress"], _tasks(house.current))
+    if (swept := house.janitor) is not None:
+        ago = f" {duration(max(0.0, house.now - swept.ended))} ago" if swept.ended else ""
+        click.echo(f"janitor: {swept.state}{ago}, by {printable(swept.worker)}")
     for one in unserved(house):
         click.echo(f"no worker takes from the queue {one.queue}, where {one.queued} tasks wait: {_start(one.queue)}")
 

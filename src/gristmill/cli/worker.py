@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import click
 
+from gristmill.base.clock import SystemClock
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
@@ -19,6 +20,7 @@ from gristmill.engine.child import MasterLink, work
 from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.hooks import Hooks
 from gristmill.engine.worker import Worker
+from gristmill.pipeline.tidy import keep_tidy
 from gristmill.wiring import close_ports, make_worker, open_ports, open_services, traced, worker_options
 
 
@@ -85,7 +87,13 @@ def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink
             worker = make_worker(services, slots=slots, name=name)
             every = settings.pipeline.reconcile_seconds
             reconcile = partial(services.service.keep_reconciled, every=every, owner=worker.name)
-            return await _work(worker, services.broker, settings, link, beside=[reconcile])
+            tidy = partial(
+                keep_tidy, settings.home / "logs", SystemClock(),
+                every=settings.pipeline.sweep_seconds,
+                keep_logs=settings.worker.keep_logs_seconds,
+                keep_scratch=2 * settings.worker.time_limit,
+            )  # fmt: skip
+            return await _work(worker, services.broker, settings, link, beside=[reconcile, tidy])
 
     try:
         return anyio.run(run)

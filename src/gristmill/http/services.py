@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -23,6 +24,7 @@ class Services:
     catalog: Catalog
     tenant: str
     version: str
+    sweeps: Callable[[float], Sequence[str]] = lambda now: ()
 
 
 def services(request: Request) -> Services:

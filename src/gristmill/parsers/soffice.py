@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from gristmill.base.errors import DamagedDocument, UnsupportedDocument
+from gristmill.base.scratch import scratch
 from gristmill.ports.parser import Source
 
 _SECONDS = 120.0
@@ -40,7 +40,7 @@ def converted(source: Source, to: str, what: str, *, seconds: float = _SECONDS) 
             f"{source.name} is {what}, which only LibreOffice reads, and there is no soffice on this host. "
             "Install LibreOffice, or save the document in a newer format."
         )
-    with tempfile.TemporaryDirectory(prefix="gristmill-soffice-") as folder:
+    with scratch() as folder:
         return _run(program, Path(folder), source, to, seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -34,6 +35,14 @@ class Stock(msgspec.Struct, frozen=True):
     documents: dict[str, int]
 
 
+class Janitor(msgspec.Struct, frozen=True):
+    """The latest sweep that somebody has begun, whichever worker that was. ``ended`` is None while it runs."""
+
+    state: str
+    worker: str
+    ended: float | None
+
+
 class House(msgspec.Struct, frozen=True):
     """What the broker knows of queues and workers. ``now`` is its clock."""
 
@@ -41,10 +50,11 @@ class House(msgspec.Struct, frozen=True):
     queues: list[QueueDepth]
     workers: list[Heartbeat]
     current: list[Current]
+    janitor: Janitor | None = None
 
 
-async def look(broker: Broker) -> House:
-    """Ask the broker. Ages are by its clock."""
+async def look(broker: Broker, sweeps: Callable[[float], Sequence[str]] = lambda now: ()) -> House:
+    """Ask the broker. Ages are by its clock. ``sweeps``: the keys of the latest sweeps at this moment, latest first."""
     workers = await broker.workers()
     now = await broker.now()
     of = {task_id: worker.name for worker in workers for task_id in worker.current}
@@ -56,7 +66,13 @@ async def look(broker: Broker) -> House:
         for one in await broker.describe(list(of))
         if one is not None and not one.state.final and one.started is not None
     ]  # fmt: skip
-    return House(now, await broker.depth(), workers, current)
+    return House(now, await broker.depth(), workers, current, await _janitor(broker, sweeps(now)))
+
+
+async def _janitor(broker: Broker, keys: Sequence[str]) -> Janitor | None:
+    known = await broker.find(keys) if keys else {}
+    begun = [known[key] for key in keys if key in known and known[key].attempt]
+    return Janitor(str(begun[0].state), begun[0].worker, begun[0].ended) if begun else None
 
 
 def unserved(house: House) -> list[QueueDepth]:
@@ -89,5 +105,6 @@ def plain(home: str, stock: Stock, house: House) -> dict[str, Any]:
         "documents": stock.documents,
         "queues": [msgspec.to_builtins(one) | {"lag": one.queued, "pending": one.running} for one in house.queues],
         "workers": [msgspec.to_builtins(one) | {"current": running[one.name]} for one in house.workers],
+        "janitor": msgspec.to_builtins(house.janitor),
         "unserved": [one.queue for one in unserved(house)],
     }

@@ -57,6 +57,9 @@ class Worker(Section):
     max_age_seconds: float = Field(3600.0, gt=0, description="Age at which a runner is replaced.")
     max_rss: int | None = Field(2 * GIB, description="Resident bytes above which a runner is replaced.")
     idle_seconds: float = Field(10.0, gt=0, description="Seconds without work after which runners are given up.")
+    keep_logs_seconds: float = Field(
+        604_800.0, ge=0, description="Age at which memory snapshots and the log of an earlier live view are removed."
+    )
     trace_malloc: bool = Field(False, description="Record what allocates memory from the start, and take a snapshot.")
     name: str = Field(
         "",

@@ -14,7 +14,7 @@ from gristmill.pipeline.overview import count, look, plain
 async def status(request: Request) -> Response:
     """What `gristmill status --json` prints."""
     of = services(request)
-    house, stock = await look(of.broker), await count(of.catalog, of.tenant)
+    house, stock = await look(of.broker, of.sweeps), await count(of.catalog, of.tenant)
     return Response(orjson.dumps(plain(of.home, stock, house)), media_type="application/json")
 
 

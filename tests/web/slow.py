@@ -1,6 +1,6 @@
 """A server in tests: the real one, and beside its own paths ``/slow``, which answers once a file is there.
 
-``python -m gristmill.testing.web HOME`` is that as a process for a master, with its traces in the folder HOME: ``asked`` has a
+``python tests/web/slow.py HOME`` is that as a process for a master, with its traces in the folder HOME: ``asked`` has a
 line for each request to ``/slow``, and these answer once there is a file ``go``.
 """
 
