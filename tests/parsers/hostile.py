@@ -1,4 +1,4 @@
-"""Hostile documents made in code, and a child process that reads them within bounds (``python hostile.py``).
+"""Hostile documents made in code, and a child process that reads them within bounds (``-m parsers.hostile``).
 
 The child has 1 GiB of address space and a minute of CPU for all of them together, and prints a line of JSON for each.
 """
@@ -23,6 +23,8 @@ from gristmill.parsers import PARSERS
 from gristmill.parsers.detect import detect
 from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.parser import ParseLimits, Source
+from samples import ole
+from samples.packed import opendocument as odf
 
 MEMORY = 1 << 30
 CPU = 60
@@ -109,6 +111,55 @@ CASES: dict[str, Callable[[], bytes]] = {
     ),
     "header.eml": lambda: b"Subject: " + b"=?utf-8?q?a?= " * 5_000 + b"\nFrom: " + b"<" * 5_000 + b"\n\nwords",
 }
+
+
+def nested(levels: int) -> bytes:
+    """Archives in each other, ten in each: a million leaves in few bytes."""
+    data = packed({"leaf.txt": b"0" * (1 << 20)})
+    for _ in range(levels):
+        data = packed({f"{n}.zip": data for n in range(10)})
+    return data
+
+
+def looping() -> bytes:
+    """An OLE container whose directory begins a chain of sectors that never ends."""
+    data = bytearray(ole.report_doc())
+    fat = 512 * (1 + int.from_bytes(data[76:80], "little"))
+    data[fat : fat + 512] = bytes(4) * 128
+    return bytes(data)
+
+
+CASES |= {
+    "nested.zip": lambda: nested(5),
+    "bomb.zip": lambda: packed({"note.txt": b"words", "inner.zip": packed({"zeros.txt": bytes(40 << 20)})}),
+    "climbing.zip": lambda: packed({"../../../evil.txt": b"climbing words", "/evil.txt": b"more"}),
+    "members.zip": lambda: packed({f"{n}.txt": b"" for n in range(20_000)}),
+    "bomb.epub": lambda: packed({"META-INF/container.xml": b"<container/>", "zeros.xhtml": bytes(40 << 20)}),
+    "entities.odt": lambda: odf("text", ENTITIES + "<office:text/>"),
+    "deep.odt": lambda: odf("text", "<text:section>" * 100_000),
+    "rows.ods": lambda: odf("spreadsheet", REPEATED),
+    "deep.rtf": lambda: rb"{\rtf1 " + b"{" * 200_000 + b"deep",
+    "words.rtf": lambda: rb"{\rtf1 " + rb"\a1 \'e9\u20013?" * 100_000 + b"}",
+    "bin.rtf": lambda: rb"{\rtf1 words\bin9999999999 }",
+    "loop.doc": looping,
+    "pieces.doc": lambda: ole.word_97([ole.Paragraph("words")] * 20_000),
+    "shapes.ppt": lambda: ole.powerpoint_97([([ole.shape(4, "words")] * 20_000, "")]),
+    "groups.ppt": lambda: ole.powerpoint_97([([groups(2_000)], "")]),
+    "letters.mbox": lambda: b"From a@b Mon Jan  5 10:00:00 2026\nSubject: words\n\nwords\n\n" * 1_000,
+    "pixels.gif": lambda: b"GIF89a\xff\xff\xff\xff" + bytes(99),
+}
+REPEATED = (
+    '<office:spreadsheet><table:table><table:table-row table:number-rows-repeated="1000000"><table:table-cell '
+    'table:number-columns-repeated="1000000"><text:p>x</text:p></table:table-cell></table:table-row></table:table>'
+    "</office:spreadsheet>"
+)
+
+
+def groups(depth: int) -> bytes:
+    data = ole.shape(4, "words")
+    for _ in range(depth):
+        data = ole.record(0xF003, data, container=True)
+    return data
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ _FIELD = re.compile("[\x13\x14\x15]")
 _CONTROLS = {ord(char): None for char in "\x01\x02\x03\x04\x05\x06\x08\x1f\xad"} | {
     0x0B: "\n", 0x0E: "\n", 0x1E: "-", 0xA0: " ",
 }  # fmt: skip
+_ORDER = ("header", "text", "comment", "footnote")
 _KINDS: dict[str, Kind] = {"footnote": "footnote", "header": "header"}
 
 
@@ -33,9 +34,11 @@ class DocParser(Parser):
         blocks = Blocks(source.name, limits)
         try:
             with opened(source, limits, "Word 97 document") as container:
-                word = Word97(container)
-                for story in ("header", "text", "comment", "footnote"):
-                    blocks.add_all(_blocks(one for one in word.paragraphs() if one.story == story))
+                stories: dict[str, list[Paragraph]] = {story: [] for story in _ORDER}
+                for paragraph in Word97(container).paragraphs():
+                    stories[paragraph.story].append(paragraph)
+                for paragraphs in stories.values():
+                    blocks.add_all(_blocks(paragraphs))
         except NotWord97 as exc:
             return self._converted(source, limits, str(exc))
         except Encrypted as exc:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from gristmill.base.errors import DamagedDocument, PluginError
 from gristmill.base.ids import content_digest
@@ -70,9 +70,8 @@ def _opened(source: Source, limits: ParseLimits) -> Iterator[Any]:
         found = f"more than {limits.max_pixels}"
         raise too_large(source.name, "pixels", found, limits.max_pixels, "max_pixels") from exc
     except _ERRORS as exc:
-        raise DamagedDocument(
-            f"{source.name} is a damaged picture ({type(exc).__name__}: {exc}). Save or scan it again."
-        ) from exc
+        why = "nothing in it is known" if isinstance(exc, UnidentifiedImageError) else f"{type(exc).__name__}: {exc}"
+        raise DamagedDocument(f"{source.name} is a damaged picture ({why}). Save or scan it again.") from exc
 
 
 def _frames(picture: Any, name: str, limits: ParseLimits) -> Iterator[Any]:

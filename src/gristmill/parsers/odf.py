@@ -140,17 +140,21 @@ class _Reader:
             if text:
                 rows = _number(cell, _TABLE + "number-rows-spanned", 1, 1 << 20)
                 cols = _number(cell, _TABLE + "number-columns-spanned", 1, 1000)
-                for copy in range(min(repeated, self.limits.max_cells - self.cells + 1)):
+                self._check_cells(repeated)
+                for copy in range(repeated):
                     yield Cell(text, number, col + copy, rows, cols)
             col += repeated
 
     def _count(self, cells: int) -> None:
         self.rows += 1
+        self._check_cells(cells)
         self.cells += cells
         if self.rows > self.limits.max_rows:
             found = f"more than {self.limits.max_rows}"
             raise too_large(self.name, "rows", found, self.limits.max_rows, "max_rows")
-        if self.cells > self.limits.max_cells:
+
+    def _check_cells(self, more: int) -> None:
+        if self.cells + more > self.limits.max_cells:
             found = f"more than {self.limits.max_cells}"
             raise too_large(self.name, "cells", found, self.limits.max_cells, "max_cells")
 
