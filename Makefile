@@ -74,6 +74,7 @@ docs: setup
 bench: setup
 	$(BIN)/python bench/ingest.py --output bench/results/ingest.json
 	$(BIN)/python bench/limits.py --output bench/results/limits.json
+	$(BIN)/python bench/master.py --output bench/results/master.json
 	$(BIN)/python bench/retrieval.py $(CORPORA)/retrieval --output bench/results/retrieval.json
 
 # Gristmill beside other task queues, on one Redis: an hour. Its page of the docs is written anew.
@@ -81,7 +82,8 @@ bench-peers: setup
 	PYTHON=$(abspath $(BIN))/python bench/peers/run.sh
 
 # Seeded rounds of faults: FAULT_SEED, FAULT_ROUNDS (200 of the engine's) and FAULT_BROKERS choose, a failed one tells how
-# it is repeated. Most of a round is waiting for leases, so there are more of them at a time than cores.
+# it is repeated. FAULT_KILLS and FAULT_REPLACEMENTS (500 and 100) are a master's, on each of two brokers. Most of a round is
+# waiting for leases, so there are more of them at a time than cores.
 FAULT_OUTPUT ?= bench/results/fault.json
 FAULT_JOBS ?= 4
 

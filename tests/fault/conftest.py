@@ -67,12 +67,13 @@ def _table(told: dict[str, Any]) -> Iterator[str]:
     for name, one in told["brokers"].items():
         faults, failed = sum(one["faults"].values()), len(one["failed"])
         yield f"{name:12} {one['rounds']:5} rounds {one['tasks']:7} tasks {faults:6} faults {failed:4} failed"
-    yield "faults: " + ", ".join(f"{name} {count}" for name, count in told["faults"].items())
-    for name, found in told["mutations found"].items():
-        yield f"mutation {name!r} found in {found[:120]}"
     for name, found in told["master"].items():
         for one in found:
             yield f"{name}: {one}"
+    if told["faults"]:
+        yield "faults: " + ", ".join(f"{name} {count}" for name, count in told["faults"].items())
+    for name, found in told["mutations found"].items():
+        yield f"mutation {name!r} found in {found[:120]}"
     pipeline = told["pipeline"]
     yield f"pipeline: {pipeline['rounds']} rounds, {pipeline['kills']} kills"
     yield (

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import anyio
 import msgspec
+from anyio import to_thread
 
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import Message, TaskRecord
 from gristmill.engine.state import TaskState
 from gristmill.testing import bodies
+from gristmill.testing.masters import Master
 
 LOOK_EVERY = 0.02  # seconds between looks for what has ended
+READY, ENDED = "a worker is ready", "a worker has ended"  # what a master says
 LIMITS = {"HardTimeLimitExceeded", "LoopBlocked"}  # how a task ends whose process was stopped for good
 
 
@@ -139,3 +144,12 @@ class Load:
                     self.failures[record.id] = since, time.monotonic()
                 self._changed.set()
                 self._changed = anyio.Event()
+
+
+async def replace_all(master: Master) -> None:
+    """Have the master replace its workers (SIGHUP); returns when all are others, and the old ones have ended."""
+    ready, gone = (master.told().count(event) for event in (READY, ENDED))
+    master.signal(signal.SIGHUP)
+    workers = master.plan.workers
+    await to_thread.run_sync(partial(master.said, READY, ready + workers))
+    await to_thread.run_sync(partial(master.said, ENDED, gone + workers))

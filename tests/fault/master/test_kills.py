@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -15,7 +14,6 @@ import psutil
 import pytest
 from anyio import to_thread
 
-from fault.engine.arenas import ARENAS
 from fault.engine.plan import SEED
 from fault.master.kills import Hunter, Kill, plan
 from gristmill.brokers import open_broker
@@ -23,7 +21,6 @@ from gristmill.testing.bodies import MIB
 from gristmill.testing.load import Load
 from gristmill.testing.masters import Master
 from gristmill.testing.processes import settles
-from gristmill.testing.servers import ServerMissing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 anyio_backend = pytest.fixture(lambda: "asyncio")
@@ -41,16 +38,6 @@ GROWTH = 1 * MIB
 class Size:
     rss: int
     fds: int
-
-
-@pytest.fixture(params=["sqlite", "valkey-9"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with ExitStack() as stack:
-        try:
-            arena = stack.enter_context(ARENAS[request.param]())
-        except ServerMissing as exc:
-            pytest.skip(str(exc))
-        yield arena.url()
 
 
 @pytest.mark.timeout(PATIENCE)
