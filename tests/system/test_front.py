@@ -135,5 +135,13 @@ def test_an_address_that_is_taken_ends_the_master_before_anything_starts(tmp_pat
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         with Master("memory://", workers=1, server=["no"], listen=listen) as master:
             assert master.wait() == 1
-            assert any(f"nothing can listen on {listen}" in line for line in master.told())
+            assert f"nothing can listen on {listen} (--listen" in master.said("the master cannot start")["error"]
             assert "a worker starts" not in master.told()
+
+
+def test_probes_whose_address_is_taken_end_it_too(tmp_path: Path) -> None:
+    with listening("127.0.0.1:0") as taken:
+        health = f"127.0.0.1:{taken.getsockname()[1]}"
+        with Master("memory://", workers=1, health=health) as master:
+            assert master.wait() == 1
+            assert f"no probes on {health} (--health" in master.said("the master cannot start")["error"]

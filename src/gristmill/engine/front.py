@@ -161,5 +161,7 @@ def listening(address: str) -> socket.socket:
         made.listen(BACKLOG)
     except OSError as exc:
         made.close()
-        raise OSError(exc.errno, f"nothing can listen on {address}: {exc.strerror}") from exc
+        raise OSError(
+            exc.errno, f"nothing can listen on {address} (--listen, ragflow.http_port): {exc.strerror}"
+        ) from exc
     return made

@@ -91,7 +91,13 @@ class Probes:
                 """A client that went away is no event."""
 
         host, _, port = self._address.rpartition(":")
-        with Server((host.strip("[]") or "127.0.0.1", int(port)), Handler) as server:
+        try:
+            server = Server((host.strip("[]") or "127.0.0.1", int(port)), Handler)
+        except OSError as exc:
+            raise OSError(
+                exc.errno, f"no probes on {self._address} (--health, supervisor.health): {exc.strerror}"
+            ) from exc
+        with server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
             thread.start()
             yield

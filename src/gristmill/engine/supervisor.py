@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from gristmill.engine import stacks
@@ -65,7 +65,18 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise until the end. Returns the exit code."""
-        with PidFile(self.plan.pidfile), self._signals(), self.front.listening(), self._probes.serving():
+        with ExitStack() as place:
+            try:
+                for one in (
+                    PidFile(self.plan.pidfile),
+                    self._signals(),
+                    self.front.listening(),
+                    self._probes.serving(),
+                ):
+                    place.enter_context(one)
+            except OSError as exc:
+                say("the master cannot start", level="error", error=str(exc))
+                return 1
             self._hooks.call("on_starting", self)
             say("starting", workers=self.wanted, pid=os.getpid())
             while not (self.stopping and not self.children and not self.front.children):
