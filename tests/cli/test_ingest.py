@@ -46,6 +46,14 @@ def test_each_document_is_told_in_the_shape_of_the_design(cli: Cli, tmp_path: Pa
     assert said.err == ""
 
 
+def test_a_method_and_its_parameters_are_asked_for_by_name(cli: Cli, tmp_path: Path) -> None:
+    folder = write(tmp_path / "files", {"faq.txt": "Q: Who renews it?\nA: The keeper.\n\nQ: When?\nA: In time.\n"})
+    said = cli.ingest(folder, "--method", "qa", "--set", "chunk_token_num=64")
+    assert (said.code, said.rows[0]["chunks"]) == (0, 2)
+    refused = cli("ingest", folder, "--set", "auto_keywords=3")
+    assert (refused.code, "auto_keywords=3 cannot be honoured" in refused.err) == (2, True)
+
+
 def test_the_same_command_again_finds_everything_unchanged(filled: Cli, folder: Path) -> None:
     said = filled.ingest(folder)
     assert {one["status"] for one in said.rows[:-1]} == {"unchanged", "failed"}
@@ -102,7 +110,9 @@ def test_a_document_that_failed_for_good_is_tried_again_on_request(filled: Cli, 
     ("words", "said"),
     [
         (["nowhere.md"], "nowhere.md: there is no such file or folder"),
-        ([".", "--method", "magic"], "there is no chunk method 'magic' in this release; known: auto, naive"),
+        ([".", "--method", "magic"], "there is no chunk method 'magic' in this release; known: audio, auto, book"),
+        ([".", "--set", "nonsense=1"], "there is no parameter 'nonsense'; known: chunk_token_num"),
+        ([".", "--set", "nonsense"], "--set nonsense: it is KEY=VALUE"),
         ([".", "--embedder", "magic"], "there is no embedder 'magic'; known: auto, lexical"),
         ([".", "--embedder", "openai"], "models.embedding needs base_url and model"),
         ([".", "--dataset", "no\x1b[2Jname"], "cannot be a dataset's name"),

@@ -9,7 +9,17 @@ from typing import ClassVar
 
 from gristmill.chunkers import CHUNKERS
 from gristmill.chunkers.levels import bullet
-from gristmill.chunkers.signs import ABSTRACT, ANSWER, EMAIL, PHONE, QUESTION, REFERENCES, resume_part
+from gristmill.chunkers.signs import (
+    ABSTRACT,
+    ANSWER,
+    ANSWERS,
+    EMAIL,
+    PHONE,
+    QUESTION,
+    QUESTIONS,
+    REFERENCES,
+    resume_part,
+)
 from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Chunk, ParsedDocument
 
@@ -69,7 +79,7 @@ def _by_table(look: _Look) -> tuple[str, str] | None:
     if not look.tables or look.document.format not in ("csv", "xlsx", "xls"):
         return None
     header = set(look.tables[0])
-    if header & {"question", "questions", "问题", "q"} and header & {"answer", "answers", "答案", "回答", "a"}:
+    if header & QUESTIONS and header & ANSWERS:
         return "qa", "its columns are questions and answers"
     if len(header) == 2 and header & {"tags", "tag", "标签"}:
         return "tag", "its columns are texts and their tags"

@@ -55,6 +55,7 @@ _NO_BULLET = re.compile(r"0|[0-9]+\s+(?:[0-9~个只-])|[0-9]+\.{2,}|[0-9.]+[的�
 _NO_TITLE = re.compile(r",\s|[,;，；。！!]")
 _ARTICLE = re.compile(rf"第\s*{_ZH}\s*条")
 _MOST_WORDS, _MOST_CHARS = 12, 32
+_LONGEST = 64  # characters of a title that is repeated
 _FEWEST = 2  # lines that make a family
 _CONTENTS = frozenset(("contents", "tableofcontents", "目录", "目次"))
 _LOOK = 128  # lines of a table of contents
@@ -158,7 +159,8 @@ def _line(block: Block, family: int, known: dict[int, int]) -> Line:
     if not depth:
         return Line(block)
     number = next(one.match(said) for one in _FAMILIES[family] if one.match(said))
-    return Line(block, depth, said if is_title(said) and "\n" not in said else (number[0].strip() if number else ""))
+    short = is_title(said) and not _NO_TITLE.search(said) and "\n" not in said and len(said) <= _LONGEST
+    return Line(block, depth, said if short or number is None else number[0].strip())
 
 
 def _mark_title(lines: Sequence[Line]) -> None:

@@ -24,4 +24,4 @@ class OneChunker(SectionChunker):
     bounded: ClassVar[bool] = False
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
-        yield Section(document.blocks, html=document.format in SHEETS, limit=MOST_TOKENS, together=True)
+        yield Section(document.blocks, html=document.format in SHEETS, limit=MOST_TOKENS, together=True, kind="text")

@@ -30,18 +30,17 @@ class PaperChunker(SectionChunker):
         lines = levelled(document.blocks)
         at = most_frequent(lines)
         first, last = _abstract(lines)
+        title = [line.title for line in lines[:first] if line.level == 0][:1]
         if first < last:
             yield from _of(lines[:first], at)
-            title = [line.title for line in lines[:first] if line.level == 0][:1]
-            yield Section(
-                [line.block for line in lines[first:last]], title, again=_again(lines[first]), keywords=_KEYWORDS
-            )
-        yield from _of(lines[last:] if first < last else lines, at)
+            words = [line.block for line in lines[first:last]]
+            yield Section(words, title, again=_again(lines[first]), keywords=_KEYWORDS)
+        yield from _of(lines[last:] if first < last else lines, at, title)
 
 
-def _of(lines: Sequence[Line], at: int) -> Iterator[Section]:
+def _of(lines: Sequence[Line], at: int, title: Sequence[str] = ()) -> Iterator[Section]:
     for group in grouped(lines, at):
-        yield Section(group.blocks, group.above, again="\n".join(group.own))
+        yield Section(group.blocks, [*title, *group.above], again="\n".join(group.own))
 
 
 def _again(line: Line) -> str:

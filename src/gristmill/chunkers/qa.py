@@ -10,10 +10,10 @@ from typing import ClassVar
 import msgspec
 
 from gristmill.chunkers.rows import Pair, blocks_of_lines, pairs_of, separator_of
-from gristmill.chunkers.sections import Section, SectionChunker
-from gristmill.chunkers.signs import ANSWER, QUESTION
+from gristmill.chunkers.sections import SHEETS, Section, SectionChunker
+from gristmill.chunkers.signs import ANSWER, ANSWERS, QUESTION, QUESTIONS
 from gristmill.ports.chunker import ChunkSettings, TokenCount
-from gristmill.ports.document import Block, ParsedDocument
+from gristmill.ports.document import Block, ParsedDocument, Table
 
 _ZH = "[一二三四五六七八九十百零0-9]+"
 _NUMBERED = tuple(
@@ -44,35 +44,44 @@ class _Open:
 class QaChunker(SectionChunker):
     """A chunk for each pair, its question as the chunk's question, too. A long answer is cut, the question above each piece.
 
-    Pairs are the first two values of a table's row; lines that a tab or comma parts in two; lines that begin with ``Q:``
-    and ``A:`` or words of that meaning; headings (with those above them) and the text below; else numbered paragraphs.
-    Lines between are part of the answer. Text before the first question is a chunk of its own, and a document without any
-    questions is cut as ``naive`` does.
+    Pairs are the first two values of a table's row (in a document with headings only where its first row says so); lines
+    that begin with ``Q:`` and ``A:`` or words of that meaning; lines that a tab or comma parts in two; headings (with those
+    above them) and what is below; else numbered paragraphs. Lines between are part of the answer. Text before the first
+    question is a chunk of its own, and a document without any questions is cut as ``naive`` does.
     """
 
     name: ClassVar[str] = "qa"
     version: ClassVar[int] = 1
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+        in_answers = document.format not in SHEETS and any(block.kind == "heading" for block in document.blocks)
         run: list[Block] = []
         for block in document.blocks:
-            if block.table is None:
+            if block.table is None or (in_answers and not _names_pairs(block.table)):
                 run.append(block)
                 continue
             if block.table.caption:
                 run.append(Block("caption", block.table.caption, page=block.page, boxes=block.boxes))
             yield from _of_text(run)
             run = []
-            yield from _of_table(block)
+            yield from _of_table(block, block.table)
         yield from _of_text(run)
 
 
-def _of_table(block: Block) -> Iterator[Section]:
-    assert block.table is not None
-    for found in pairs_of(block.table):
+def _names_pairs(table: Table) -> bool:
+    """Whether the first row says that the first two columns are questions and answers."""
+    first = [value.strip().lower() for value in table.grid()[0]] if table.rows else []
+    return len(first) > 1 and first[0] in QUESTIONS and first[1] in ANSWERS
+
+
+def _of_table(block: Block, table: Table) -> Iterator[Section]:
+    named = _names_pairs(table)
+    more = table.grid()[0][2:] if named else []
+    for found in pairs_of(table, skip=int(named)):
         if isinstance(found, Pair):
-            more = [_with(block, " | ".join(found.rest))] if found.rest else []
-            yield _section(_Open([_with(block, found.first)], [_with(block, found.second), *more]))
+            rest = [f"{name}: {value}" for name, value in zip(more, found.rest, strict=False)] or found.rest
+            answer = [_with(block, text) for text in (found.second, "\n".join(rest)) if text]
+            yield _section(_Open([_with(block, found.first)], answer))
         else:
             yield Section([_with(block, "\n".join(found))])
 
@@ -182,5 +191,10 @@ def _section(one: _Open) -> Section:
     if answer and answer[0].table is None and answer[0].kind != "code":
         answer[0] = msgspec.structs.replace(answer[0], text=says + _said(answer[0]), marker="")
     return Section(
-        [*blocks, *answer], one.path, again=asks + question, together=True, questions=[question] if question else []
+        [*blocks, *answer],
+        one.path,
+        again=asks + question,
+        together=True,
+        kind="text",
+        questions=[question] if question else [],
     )

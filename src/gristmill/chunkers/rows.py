@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import msgspec
 from gristmill.ports.document import Block, Table
 
 _PAIR = 2
+_NUMBER = re.compile(r"[-+]?[\d.,]+%?")
 
 
 @dataclass(slots=True)
@@ -45,9 +47,19 @@ def header_of(rows: Sequence[Sequence[str]], heads: int) -> list[str]:
     return names
 
 
-def pairs_of(table: Table) -> Iterator[Pair | list[str]]:
-    """The first two values of each row; a row that has no two, as it is."""
-    for row in values_of(table):
+def heads_of(table: Table, rows: Sequence[Sequence[str]]) -> int:
+    """The header rows: as the parser knows them, else the first if it names a column whose other values are numbers."""
+    if table.header_rows or len(rows) < _PAIR:
+        return min(table.header_rows, len(rows))
+    if any(_NUMBER.fullmatch(value) for value in rows[0]):
+        return 0
+    columns = ([row[col] for row in rows[1:] if row[col]] for col, name in enumerate(rows[0]) if name)
+    return int(any(column and all(map(_NUMBER.fullmatch, column)) for column in columns))
+
+
+def pairs_of(table: Table, skip: int = 0) -> Iterator[Pair | list[str]]:
+    """The first two values of each row from ``skip`` on; a row that has no two, as it is."""
+    for row in values_of(table)[skip:]:
         values = list(dict.fromkeys(value for value in row if value)) if _spanned(table) else [v for v in row if v]
         if len(values) >= _PAIR:
             yield Pair(values[0], values[1], values[2:])

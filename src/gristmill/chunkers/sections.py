@@ -84,10 +84,12 @@ def _check(settings: ChunkSettings) -> None:
 def _chunks(section: Section, above: list[str], settings: ChunkSettings, count: TokenCount) -> Iterator[Chunk]:
     limit = section.limit or settings.chunk_token_num
     frame = [_repeated(text, limit, count) for text in (section.above, section.again, section.below)]
-    room = limit - sum(count(text) + 1 for text in frame if text)
-    inner = msgspec.structs.replace(settings, chunk_token_num=room, html4excel=settings.html4excel and section.html)
+    sizes = [count(text) + 1 if text else 0 for text in frame]
+    first = msgspec.structs.replace(settings, chunk_token_num=limit - sizes[0] - sizes[2])
+    html = settings.html4excel and section.html
+    later = msgspec.structs.replace(settings, chunk_token_num=limit - sum(sizes), html4excel=html)
     path = [*above, *section.path]
-    for n, chunk in enumerate(_filled(section, path, inner, count)):
+    for n, chunk in enumerate(_filled(section, path, (first, later), count)):
         top, again, bottom = frame
         text = "\n".join(filter(None, (top, again if n else "", chunk.text, bottom)))
         tokens = chunk.tokens if text == chunk.text else count(text)
@@ -104,8 +106,16 @@ def _repeated(text: str, limit: int, count: TokenCount) -> str:
     return text if text and count(text) < limit // _SHARE else ""
 
 
-def _filled(section: Section, path: list[str], settings: ChunkSettings, count: TokenCount) -> Iterator[Chunk]:
-    filling = Filling(settings, count, path, section.together)
-    for unit in units(section.blocks, settings, count):
-        yield from filling.add(unit)
-    yield from filling.rest()
+def _filled(
+    section: Section, path: list[str], settings: tuple[ChunkSettings, ChunkSettings], count: TokenCount
+) -> Iterator[Chunk]:
+    """The section's chunks: the first has the room in which the others repeat something."""
+    first, later = settings
+    filling = Filling(first, count, path, section.together)
+    for unit in units(section.blocks, later, count):
+        for chunk in filling.add(unit):
+            yield chunk
+            filling.settings = later
+    for chunk in filling.rest():
+        yield chunk
+        filling.settings = later

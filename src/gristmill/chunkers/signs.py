@@ -6,6 +6,8 @@ import re
 
 QUESTION = re.compile(r"\s*(?:问题|提问|question|user|q|问)(?:\s*\d{1,4})?\s*[:：.．、]\s*", re.I)
 ANSWER = re.compile(r"\s*(?:答案|回答|answer|assistant|a|答)(?:\s*\d{1,4})?\s*[:：.．、]\s*", re.I)
+QUESTIONS = frozenset(("question", "questions", "q", "问题", "提问"))
+ANSWERS = frozenset(("answer", "answers", "a", "答案", "回答"))
 ABSTRACT = re.compile(r"\s*(?:abstract|summary|摘\s*要)(?:\b|(?=[^a-z]))\s*[.:：—–-]*\s*", re.I)
 REFERENCES = re.compile(r"\s*(?:[0-9]{1,2}\.?\s+)?(?:references|bibliography|参考文献)\s*[.:：]?\s*", re.I)
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gristmill.chunkers.rows import header_of, values_of
+from gristmill.chunkers.rows import header_of, heads_of, values_of
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, ParsedDocument
@@ -40,15 +40,20 @@ def _of_table(block: Block) -> Iterator[Section]:
     table = block.table
     assert table is not None
     rows = values_of(table)
-    heads = min(table.header_rows, len(rows))
+    heads = heads_of(table, rows)
     names = header_of(rows, heads)
     path = [table.caption] if table.caption else []
-    if heads == len(rows):  # nothing but a header
+    if not any(value for row in rows[heads:] for value in row):  # nothing but a header
         yield Section([_with(block, "\n".join([*path, *(" | ".join(filter(None, row)) for row in rows)]))], path)
         return
+    unused = {
+        n for n in range(len(names)) if any(row[n] for row in rows[:heads]) and not any(row[n] for row in rows[heads:])
+    }
     for row in rows[heads:]:
-        lines = [f"- {name}: {value}" for name, value in zip(names, row, strict=False) if value]
-        if lines:
+        cells = zip(range(len(names)), names, row, strict=False)
+        lines = [f"- {name}: {value}".rstrip() for n, name, value in cells if value or n in unused]
+        if any(row):
+            unused = set()  # a column without any value is named once
             yield Section([_with(block, "\n".join(lines))], path, again=lines[0], kind="table", together=True)
 
 

@@ -18,6 +18,8 @@ from gristmill.cli.plan import Plan, look
 from gristmill.cli.report import Totals
 from gristmill.cli.show import Lines, Show, ShowJson
 from gristmill.cli.walk import check, walk
+from gristmill.pipeline.parser_config import chunk_settings
+from gristmill.ports.chunker import ChunkSettings
 from gristmill.wiring import chunk_method, ensure_dataset, ingest_settings, open_catalog
 
 
@@ -52,6 +54,7 @@ def command(
     check(paths)
     chunk_method(method or settings.pipeline.method)
     config = dict(map(_parameter, parameters))
+    chunk_settings(config, ChunkSettings())  # refused before anything is made
     catalog = open_catalog(settings)
     target = ensure_dataset(settings, catalog, dataset or settings.pipeline.dataset, embedder)
     wanted = ingest_settings(settings, target, method, config)

@@ -1,0 +1,96 @@
+"""Methods in the pipeline: whole documents, sizes of parts, one choice for all parts, children, refused parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gristmill.base.errors import SettingsError
+from gristmill.pipeline.parser_config import KNOWN, REFUSED, chunk_settings
+from gristmill.pipeline.settings import IngestSettings
+from gristmill.ports.chunker import ChunkSettings
+from pipeline.home import Home, csv, paragraphs, pdf
+
+pytestmark = pytest.mark.anyio
+
+
+def wanting(method: str, **chunk: Any) -> IngestSettings:
+    return IngestSettings(method=method, embedder="lexical", chunk=ChunkSettings(**chunk))
+
+
+@pytest.mark.parametrize(("method", "parts"), [("naive", 3), ("paper", 2), ("one", 1), ("knowledge_graph", 1)])
+async def test_a_method_says_how_many_pages_are_one_part(home: Home, method: str, parts: int) -> None:
+    document = await home.ingest(pdf(home.files / "long.pdf", 25), wanting(method))
+    assert home.ports.catalog.run(document.run_id).parts == parts
+    text = " ".join(chunk.content for chunk in home.chunks(document))
+    assert all(f"Page {n} tells" in text for n in range(1, 26))
+
+
+async def test_the_pages_that_a_user_sets_go_before_those_of_the_method(home: Home) -> None:
+    settings = IngestSettings(method="paper", embedder="lexical", pages_per_part=5)
+    document = await home.ingest(pdf(home.files / "long.pdf", 25), settings)
+    assert home.ports.catalog.run(document.run_id).parts == 5
+
+
+async def test_all_parts_take_the_method_that_the_first_calls_for_and_the_log_says_why(home: Home) -> None:
+    settings = IngestSettings(method="auto", embedder="lexical", rows_per_part=10)
+    rows = "question,answer\n" + "".join(f"Who is {n}?,number {n}\n" for n in range(25))
+    document = await home.ingest(home.write("faq.csv", rows), settings)
+    assert all(chunk.content.startswith("Question: Who is") for chunk in home.chunks(document))
+    assert len(home.chunks(document)) == 25
+    said = [line.message for line in home.ports.catalog.logs(document.run_id) if line.stage == "chunk"]
+    assert said == ["method qa: its columns are questions and answers"]
+
+
+async def test_a_choice_is_looked_up_when_the_document_comes_again(home: Home) -> None:
+    path = home.write("table.csv", csv(30))
+    first = await home.ingest(path, wanting("auto"))
+    parsed = len(home.parsed)
+    again = await home.ingest(path, wanting("auto"), again=True)
+    assert len(home.parsed) == parsed
+    assert [chunk.content for chunk in home.chunks(again)] == [chunk.content for chunk in home.chunks(first)]
+
+
+async def test_children_are_found_and_their_parent_is_not(home: Home) -> None:
+    document = await home.ingest(home.write("a.txt", paragraphs(2)), wanting("naive", children_delimiter="\n"))
+    assert [chunk.content for chunk in home.chunks(document)] == paragraphs(2).split("\n\n")
+    assert sum(home.stored().values()) == 3, "the parent is stored, too"
+    assert len(home.embedder.texts) == 2, "a parent costs no vector"
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "value"),
+    [
+        ({"chunk_token_num": 128}, "chunk_token_num", 128),
+        ({"children_delimiter": r"\n"}, "children_delimiter", "\n"),
+        ({"parent_child": {"use_parent_child": True, "children_delimiter": r"\n"}}, "children_delimiter", "\n"),
+        ({"parent_child": {"use_parent_child": False, "children_delimiter": "x"}}, "children_delimiter", ""),
+        ({"html4excel": True, "raptor": {"use_raptor": False}, "auto_keywords": 0, "topn_tags": 3}, "html4excel", True),
+        ({"layout_recognize": "DeepDOC", "pages": [], "llm_id": ""}, "chunk_token_num", 512),
+    ],
+    ids=str,
+)
+def test_the_sources_parameters_are_understood(config: dict[str, Any], field: str, value: Any) -> None:
+    assert getattr(chunk_settings(config, ChunkSettings()), field) == value
+
+
+@pytest.mark.parametrize("key", sorted(REFUSED))
+def test_a_parameter_that_cannot_be_honoured_is_refused_with_its_reason(key: str) -> None:
+    with pytest.raises(SettingsError, match=f"{key}=.*cannot be honoured: .{{20}}"):
+        chunk_settings({key: ["x"]}, ChunkSettings())
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"chunk_tokens": 3}, "no parameter 'chunk_tokens'; known: " + ", ".join(KNOWN)),
+        ({"chunk_token_num": 0}, "chunk_token_num=0: "),
+        ({"overlapped_percent": "much"}, "overlapped_percent='much': "),
+    ],
+    ids=str,
+)
+def test_what_is_unknown_or_out_of_bounds_is_named(config: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        chunk_settings(config, ChunkSettings())
+    assert says in str(caught.value)
