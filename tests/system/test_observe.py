@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
+from gristmill.brokers import open_broker
 from gristmill.engine.broker import Broker
 from gristmill.engine.message import Message
 from gristmill.engine.stacks import ask
@@ -26,8 +27,8 @@ from gristmill.testing import bodies
 from gristmill.testing.masters import Master
 from gristmill.testing.processes import children, settles
 from gristmill.testing.servers.process import free_port
-from gristmill.testing.workers import ends, said
-from system.commands import Commands
+from gristmill.testing.workers import BODIES, ends, said
+from system.commands import Commands, line_with
 
 pytestmark = pytest.mark.anyio
 anyio_backend = pytest.fixture(lambda: "asyncio")
@@ -263,3 +264,29 @@ def test_an_ingest_is_one_trace_from_the_submit_over_its_tasks_to_their_stages(
     [part] = [span for span in collector.spans if span.name == "run pipeline.part"]
     stages = {"chunk", "commit", "embed", "fetch", "index", "parse"}
     assert set(collector.below(part)) == stages
+
+
+async def test_a_worker_without_a_master_answers_for_itself(tmp_path: Path) -> None:
+    commands = Commands(tmp_path / "home")
+    commands.home.mkdir()
+    master = Master("", health=f"127.0.0.1:{free_port()}")  # only for its probe
+    worker = commands.start("-vv", "worker", "--app", BODIES, "--health", master.plan.health)
+    try:
+        await to_thread.run_sync(line_with, worker.stderr, lambda line: "working" in line)
+        await settles(lambda: master.probe("/ready")[0] == 200)
+        async with open_broker(f"sqlite:///{commands.home}/broker.db") as broker:
+            await broker.publish(
+                [message := bodies.fails_in_a_stage.message(), Message(id="1", task="t", queue="mail")]
+            )
+            await ends(broker, [message])
+            await settles(lambda: Metrics(master)("queue_lag", queue="mail") == 1)
+            found = Metrics(master)
+            assert (found("tasks_total", outcome="error"), found("stage_seconds_count")) == (2, 2)
+            assert found("workers", state="ready") == 1
+            await broker.publish([bodies.never_ends.message("sleep")])
+            await settles(lambda: Metrics(master)("worker_running") == 1)
+        worker.send_signal(signal.SIGTERM)
+        await settles(lambda: master.probe("/ready")[0] == 503)
+        assert master.probe("/health")[0] == 200
+    finally:
+        await to_thread.run_sync(commands.end)

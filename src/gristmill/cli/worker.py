@@ -15,6 +15,7 @@ from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
 from gristmill.cli.main import Face
 from gristmill.cli.master import Wish, become_master, own_name, reopen_log
+from gristmill.engine.alone import OwnProbes
 from gristmill.engine.broker import Broker
 from gristmill.engine.child import MasterLink, work
 from gristmill.engine.diagnostics import MemoryTrace
@@ -36,7 +37,7 @@ def _checked(_context: click.Context, _parameter: click.Parameter, name: str) ->
 @click.option("--app", help="Tasks of your own, as module:attribute, instead of the pipeline's.")
 @click.option("--queue", "queues", multiple=True, help="Queues of --app; may be repeated (default: default).")
 @click.option("-w", "--workers", type=click.IntRange(1, 1024), help="That many workers, under a master.")
-@click.option("--health", default="", help="HOST:PORT of /health, /ready and /metrics (with -w).")
+@click.option("--health", default="", help="HOST:PORT of /health, /ready and /metrics.")
 @click.option("--pidfile", default="", help="A file for the master's process id (with -w).")
 @click.option("--plain", is_flag=True, help="Lines of the log, also on a terminal, instead of a live view (with -w).")
 @click.option("--take-back", multiple=True, hidden=True, help="Take back what these dead workers held, and end.")
@@ -75,11 +76,11 @@ def command(
     name = own_name(name or settings.worker.name, under_master=link is not None)
     if app:
         options = worker_options(settings, slots=slots, name=name)
-        return anyio.run(_own, settings, app, list(queues) or ["default"], options, link)
-    return _pipeline(settings, slots, name, link)
+        return anyio.run(partial(_own, settings, app, list(queues) or ["default"], options, link, health=health))
+    return _pipeline(settings, slots, name, link, health)
 
 
-def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink | None) -> int:
+def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink | None, health: str) -> int:
     ports = open_ports(settings)
 
     async def run() -> int:
@@ -93,7 +94,7 @@ def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink
                 keep_logs=settings.worker.keep_logs_seconds,
                 keep_scratch=2 * settings.worker.time_limit,
             )  # fmt: skip
-            return await _work(worker, services.broker, settings, link, beside=[reconcile, tidy])
+            return await _work(worker, services.broker, settings, link, health, beside=[reconcile, tidy])
 
     try:
         return anyio.run(run)
@@ -102,11 +103,11 @@ def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink
 
 
 async def _own(
-    settings: Settings, app: str, queues: list[str], options: dict[str, Any], link: MasterLink | None
+    settings: Settings, app: str, queues: list[str], options: dict[str, Any], link: MasterLink | None, *, health: str
 ) -> int:
     with traced(settings):
         async with open_broker(settings.broker_url) as broker:
-            return await _work(Worker(broker, app, queues=queues, **options), broker, settings, link)
+            return await _work(Worker(broker, app, queues=queues, **options), broker, settings, link, health)
 
 
 async def _take_back(settings: Settings, names: Sequence[str]) -> None:
@@ -119,6 +120,7 @@ async def _work(
     broker: Broker,
     settings: Settings,
     link: MasterLink | None,
+    health: str,
     *,
     beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> int:
@@ -126,6 +128,10 @@ async def _work(
     hooks = Hooks(settings.supervisor.hooks if link is not None else "")
     if settings.worker.trace_malloc:
         trace.snapshot()
-    return await work(
-        worker, broker, grace=settings.worker.grace_seconds, link=link, trace=trace, hooks=hooks, beside=beside
-    )
+    probes = OwnProbes(health, worker)
+    if health:
+        beside = [*beside, partial(probes.keep, broker)]
+    with probes.serving():
+        return await work(
+            worker, broker, grace=settings.worker.grace_seconds, link=link, trace=trace, hooks=hooks, beside=beside
+        )

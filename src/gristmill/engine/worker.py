@@ -164,6 +164,16 @@ class Worker:
         """The ids of the tasks that this worker answers for now."""
         return list(self._held)
 
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to take nothing new."""
+        return self._consuming.cancel_called
+
+    @property
+    def working(self) -> bool:
+        """Whether it takes tasks."""
+        return self._listening.is_set() and not self.draining
+
     def _look(self) -> Work:
         return Work(self.done, self.failed, self._running)
 
