@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -23,8 +24,8 @@ def status(*workers: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"ready": True, "stopping": "", "workers": list(workers), "servers": [], **more}
 
 
-def drawn(view: View, height: int = 24, now: float = 60.0) -> str:
-    console = Console(width=100, height=height, force_terminal=False)
+def drawn(view: View, height: int = 24, now: float = 60.0, width: int = 100) -> str:
+    console = Console(width=width, height=height, force_terminal=False)
     with console.capture() as capture:
         console.print(view.draw(now, height))
     return capture.get()
@@ -68,6 +69,14 @@ def test_it_fits_the_terminal(height: int, workers: int) -> None:
     view.house = House(0.0, [QueueDepth(f"q{n}", 1, 0, 0, 0.0) for n in range(50)], [], [task("t" * 500)] * 50)
     view.log.extend(log_line("y" * 500) for _ in range(500))
     assert len(drawn(view, height).splitlines()) <= height
+
+
+def test_a_narrow_terminal_keeps_ids_whole() -> None:
+    view = View("", began=0.0)
+    view.told(status(worker(1)), 0.0)
+    current = task("a.module.with.a.long.name.and.a_body")
+    view.house = House(0.0, [], [], [msgspec.structs.replace(current, id="01a2122130287cb2844cdfcb081fc75c")])
+    assert "01a2122130287cb2844cdfcb081fc75c" in drawn(view, width=80)
 
 
 def test_a_broker_that_is_away_is_told() -> None:

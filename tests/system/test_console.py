@@ -35,7 +35,10 @@ class Terminal:
         argv = [sys.executable, "-m", "gristmill", "--home", str(home), *words]
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            os.execve(argv[0], argv, {**os.environ, "TERM": "xterm", "GRISTMILL_LOG__LEVEL": "info"})  # noqa: TID251
+            environ = {**os.environ, "TERM": "xterm", "GRISTMILL_LOG__LEVEL": "info"}  # noqa: TID251
+            for name in ("COLUMNS", "LINES"):
+                environ.pop(name, None)  # the terminal's own size counts
+            os.execve(argv[0], argv, environ)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
 
     def shows(self, pattern: str) -> re.Match[str]:

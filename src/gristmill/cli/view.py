@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from gristmill.cli.output import duration, printable
 from gristmill.pipeline.overview import Current, House
 
 TASKS, QUEUES, PROCESSES = 6, 6, 16  # rows of each table, at most
+ELASTIC = ("queue", "task", "says")  # columns that are cut where the terminal is narrow
 RATE_OVER = 10.0  # seconds
 KEPT = 200  # lines of the log
 _COLOURS = {"ready": "green", "starting": "yellow", "draining": "yellow", "silent": "red"}
@@ -112,13 +113,14 @@ class View:
         return _table(["task", "id", "for", "progress", "says"], rows, most)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Iterable[str | Text]], most: int) -> Table | None:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str | Text]], most: int) -> Table | None:
     """None where there is nothing to show."""
     if not rows:
         return None
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for head in heads:
-        table.add_column(head, no_wrap=True, overflow="ellipsis")
+    for column, head in enumerate(heads):
+        whole = 0 if head in ELASTIC else max(len(row[column]) for row in rows[:most])
+        table.add_column(head, no_wrap=True, overflow="ellipsis", min_width=whole)
     for row in rows[:most]:
         table.add_row(*(Text(one) if isinstance(one, str) else one for one in row))
     if len(rows) > most:
