@@ -6,6 +6,7 @@ import os
 import resource
 import time
 import tracemalloc
+from itertools import chain, count
 from pathlib import Path
 
 from gristmill.base.logs import get_logger
@@ -27,8 +28,10 @@ class MemoryTrace:
             tracemalloc.start(FRAMES)
             log.info("tracemalloc started")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{os.getpid()}_snapshot_{time.strftime('%Y%m%d_%H%M%S')}.trace"
-        tracemalloc.take_snapshot().dump(str(path))
+        path = self._free(f"{os.getpid()}_snapshot_{time.strftime('%Y%m%d_%H%M%S')}")
+        whole = path.with_suffix(".part")
+        tracemalloc.take_snapshot().dump(str(whole))
+        whole.rename(path)  # who sees it can load it
         current, peak = tracemalloc.get_traced_memory()
         log.info(
             "memory snapshot written",
@@ -38,6 +41,11 @@ class MemoryTrace:
             peak_mb=round(peak / 1e6, 2),
         )
         return path
+
+    def _free(self, name: str) -> Path:
+        """The path of a new file of this name, or with a number behind it: none is written over."""
+        paths = (self._folder / f"{name}{more}.trace" for more in chain([""], (f"_{number}" for number in count(2))))
+        return next(path for path in paths if not path.exists())
 
     def stop(self) -> None:
         """Record no more; what was recorded is forgotten."""
