@@ -25,7 +25,7 @@ from gristmill.ports.catalog import Dataset, GenState, NewDocument, Part, RunSta
 from gristmill.testing.catalogs import a_dataset, brought_to, submitted
 from gristmill.testing.proxy import Direction, Proxy
 from gristmill.testing.servers import MariaServer, PostgresServer, free_port
-from servers.pool import ServerPool
+from servers.pool import PLAIN, ServerPool
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def open_catalog(
     opened: list[SqlCatalog] = []
 
     def open_one() -> SqlCatalog:
-        opened.append(SqlCatalog(server.url))
+        opened.append(SqlCatalog(server.url + PLAIN[server.name]))
         return opened[-1]
 
     yield open_one

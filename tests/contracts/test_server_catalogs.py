@@ -11,16 +11,13 @@ from gristmill.ports.catalog import Catalog
 from gristmill.testing.catalogs import CatalogContract
 from gristmill.testing.clock import FakeClock
 from gristmill.testing.generations import GenerationContract
-from servers.pool import ServerPool
-
-# Each connection that may come to use TLS reads all the authorities of this machine first.
-PLAIN = {"postgres": "sslmode=disable", "mariadb": "ssl_disabled=true"}
+from servers.pool import PLAIN, ServerPool
 
 
 @pytest.fixture(params=["postgres", "mariadb"])
 def url(request: pytest.FixtureRequest, servers: ServerPool) -> str:
     """A database without rows."""
-    return f"{servers.fresh(request.param)}?{PLAIN[request.param]}"
+    return servers.fresh(request.param) + PLAIN[request.param]
 
 
 class Server:

@@ -31,6 +31,9 @@ _MAKERS: dict[str, Callable[[], AnyServer]] = {
     "mariadb": MariaServer,
 }
 
+# What is added to the URL of a catalog: a connection that may come to use TLS reads all the authorities of this machine.
+PLAIN = {"postgres": "?sslmode=disable", "mariadb": "?ssl_disabled=true"}
+
 
 class ServerPool:
     """Servers by name: ``valkey-9``, ..., ``cluster``, ``sentinel``, ``postgres``, ``mariadb``."""
