@@ -123,6 +123,7 @@ def test_the_view_shows_workers_and_tasks_and_ctrl_c_hands_back(terminal: Termin
 
     task_id = anyio.run(begin)
     terminal.shows(rf"passes_gate\s.*{task_id}")
+    assert os.getsid(terminal.master()) != os.getsid(terminal.pid), "the key would reach the master twice"
     terminal.press(b"\x03")
     assert terminal.code() == 0
     assert "stopped: 0 done, 0 failed; the log is in " in terminal.text
