@@ -12,27 +12,27 @@ import os
 import random
 import selectors
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from gristmill.engine import stacks
 from gristmill.engine.fleet import Child, Exit, Plan, say
 from gristmill.engine.front import Front
+from gristmill.engine.handback import HandBack, able, ask_any
 from gristmill.engine.hooks import Hooks
 from gristmill.engine.onlooker import Onlooker
 from gristmill.engine.probes import Probes
 from gristmill.engine.systemd import Notifier, PidFile
+from gristmill.engine.wakeup import hearing
 
 KILL_AFTER = 2.0  # seconds beyond its grace that a worker has to end
 HURRIED = 5.0  # seconds that workers have to hand back at once
 ABORTED = 1.0  # seconds from SIGABRT (it writes its stacks) to SIGKILL
 SETTLED = 5.0  # seconds; who dies younger than that is started again after a pause
 LONGEST_PAUSE = 30.0  # seconds between two starts that fail
-ASK_AGAIN = 1.0  # seconds after which another worker is asked to take back what a dead one held
 
 SIGNALS = ("TERM", "QUIT", "INT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "CHLD")
 
@@ -49,7 +49,7 @@ class Supervisor:
         self._reload = reload
         self._old: list[Child] = []  # to be replaced one by one
         self._before: tuple[Plan, int] | None = None  # what to go back to until a worker of the new plan is ready
-        self._gone: dict[str, float] = {}  # dead workers whose tasks are to be taken back: when somebody was asked last
+        self._gone = HandBack()
         self._booted = False
         self._failures = 0
         self._start_after = 0.0
@@ -69,7 +69,7 @@ class Supervisor:
             try:
                 for one in (
                     PidFile(self.plan.pidfile),
-                    self._signals(),
+                    hearing(SIGNALS, self._selector, self._hear_signal),
                     self.front.listening(),
                     self._probes.serving(),
                 ):
@@ -84,32 +84,13 @@ class Supervisor:
                 for key, _ in self._selector.select(self._pause()):
                     key.data()
                 self._look()
-            if self._gone:
-                self.plan.hand_back(list(self._gone))
+            self._gone.rest(self.plan)
             self._hooks.call("on_exit", self)
         say("stopped", code=self._code)
         return self._code
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Signals become bytes in a socket; nothing happens inside a handler."""
-        hear, tell = socket.socketpair()
-        with hear, tell:
-            for end in (hear, tell):
-                end.setblocking(False)
-            signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-            for name in SIGNALS:
-                signal.signal(getattr(signal, f"SIG{name}"), lambda *_: None)
-            self._selector.register(hear, selectors.EVENT_READ, lambda: self._hear_signals(hear))
-            yield
-            signal.set_wakeup_fd(-1)
-            self._selector.close()
-
-    def _hear_signals(self, hear: socket.socket) -> None:
-        for number in hear.recv(4096):
-            name = signal.Signals(number).name.removeprefix("SIG")
-            if name in SIGNALS:  # the one that asks for stacks is none of ours
-                getattr(self, f"_on_{name.lower()}")()
+    def _hear_signal(self, name: str) -> None:
+        getattr(self, f"_on_{name.lower()}")()
 
     # -- signals
     def _on_term(self) -> None:
@@ -238,7 +219,7 @@ class Supervisor:
         over = child.hung_up  # its end and its last words came in one turn of the loop, and were dealt with
         for told in child.hear():
             self._probes.hear(told)
-            self._gone = {name: at for name, at in self._gone.items() if name not in told.get("taken_back", ())}
+            self._gone.hear(told)
             if told.get("ready") and not child.ready:
                 self._on_ready(child)
             if "draining" in told:
@@ -283,7 +264,7 @@ class Supervisor:
             worker_pid=child.pid, worker=child.name, how=child.how, seconds=round(lived, 1), held=child.held,
         )  # fmt: skip
         if child.name and child.code != Exit.CLEAN:
-            self._gone[child.name] = 0.0
+            self._gone.add(child.name)
         if not child.as_told and not self.stopping:
             self._replace_dead(child, lived)
 
@@ -322,25 +303,12 @@ class Supervisor:
                 self._old.append(child)
                 self._probes.tally.count("replacements", "worn")
         self.front.look(now)
-        self._hand_back(now)
-        self._ask_depths(now)
+        self._gone.ask(self.children, now)
+        if able(self.children) and self._probes.ask_depths(now):  # somebody looks at the metrics
+            ask_any(self.children, {"depths": True})
         self._systemd.watchdog(now)
         self._probes.show(self.status())
         self._onlooker.show(self.status)
-
-    def _hand_back(self, now: float) -> None:
-        """Ask a living worker to take back what dead ones held, until one has said that it did."""
-        due = [name for name, asked in self._gone.items() if now - asked >= ASK_AGAIN]
-        able = [child for child in self.children if child.ready and not child.suspect]
-        if due and able:
-            random.choice(able).tell({"gone": due})  # noqa: S311  any of them
-            self._gone.update(dict.fromkeys(due, now))
-
-    def _ask_depths(self, now: float) -> None:
-        """While somebody looks at the metrics, have a worker tell how long the queues are."""
-        able = [child for child in self.children if child.ready and not child.suspect]
-        if able and self._probes.ask_depths(now):
-            random.choice(able).tell({"depths": True})  # noqa: S311  any of them
 
     def _pause(self) -> float:
         """Seconds until something is to be looked at, when nothing happens."""
