@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections import Counter
@@ -48,7 +47,7 @@ class Hunter:
         self.struck: Counter[str] = Counter()
         self.stops: list[float] = []  # when
         self._master, self._rng = master, rng
-        self._met: set[int] = set()
+        self._met: set[psutil.Process] = set()  # a number may be another process's later
 
     async def strike(self, kill: Kill) -> None:
         """Return when as many were met as the stroke is for."""
@@ -61,14 +60,14 @@ class Hunter:
 
     def bury(self) -> None:
         """End what is still stopped: a nursery that was, before it could ask the kernel to end it with its parent."""
-        for pid in self._met:
+        for one in self._met:
             with suppress(psutil.NoSuchProcess):
-                if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-                    os.kill(pid, signal.SIGKILL)
+                if one.status() == psutil.STATUS_STOPPED:
+                    one.kill()
 
     def whole(self) -> bool:
         """Whether all workers are there and none of those that were struck is left."""
-        workers = self._master.workers()
+        workers = self._workers()
         return len(workers) == self._master.plan.workers and not self._met & set(workers)
 
     def _hit(self, kill: Kill) -> bool:
@@ -76,29 +75,34 @@ class Hunter:
         victims = self._victims(kill.role)
         if not victims:
             return False
-        role, pid = self._rng.choice(victims)
-        with suppress(ProcessLookupError):
-            os.kill(pid, kill.number)
-        self._met.add(pid)
+        role, victim = self._rng.choice(victims)
+        with suppress(psutil.NoSuchProcess):
+            victim.send_signal(kill.number)
+        self._met.add(victim)
         self.struck[f"{role} {kill.number.name}"] += 1
         if kill.number == signal.SIGSTOP:
             self.stops.append(time.monotonic())
         return True
 
-    def _victims(self, role: Role) -> list[tuple[Role, int]]:
+    def _victims(self, role: Role) -> list[tuple[Role, psutil.Process]]:
         """Of that kind; where all of it are stopped, of any: nobody looks for a stopped nursery until it is needed."""
-        keepers = [pid for pid in self._master.workers() if _below(pid)]
-        nurseries = [pid for keeper in keepers for pid in _below(keeper)]
-        runners = [pid for nursery in nurseries for pid in _below(nursery)]
-        all_of: dict[Role, list[int]] = {"keeper": keepers, "nursery": nurseries, "runner": runners}
-        found: list[tuple[Role, int]] = [
-            (one, pid) for one, pids in all_of.items() for pid in sorted(pids) if pid not in self._met
-        ]
+        keepers = [one for one in self._workers() if _below(one)]
+        nurseries = [child for one in keepers for child in _below(one)]
+        runners = [child for one in nurseries for child in _below(one)]
+        all_of: dict[Role, list[psutil.Process]] = {"keeper": keepers, "nursery": nurseries, "runner": runners}
+        found = [(name, one) for name, those in all_of.items() for one in those if one not in self._met]
         return [one for one in found if one[0] == role] or found
 
+    def _workers(self) -> list[psutil.Process]:
+        found = []
+        for pid in self._master.workers():
+            with suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+        return found
 
-def _below(pid: int) -> list[int]:
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
     try:
-        return [child.pid for child in psutil.Process(pid).children()]
+        return sorted(process.children(), key=lambda one: one.pid)
     except psutil.NoSuchProcess:
         return []
