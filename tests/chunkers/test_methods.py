@@ -130,6 +130,14 @@ def test_wide_pages_with_few_words_are_slides(pages: int, words: int, method: st
     assert CHUNKERS.load("auto")().choose(wide).method == method
 
 
+def test_a_table_without_header_whose_rows_begin_with_questions_is_one_of_questions() -> None:
+    rows = [[f"Who is {n}?", f"number {n}"] for n in range(4)]
+    sheet = ParsedDocument("csv", [Block("table", "", table=table(rows, header_rows=0))])
+    assert CHUNKERS.load("auto")().choose(sheet).method == "qa"
+    wide = ParsedDocument("csv", [Block("table", "", table=table([[*row, "x"] for row in rows], header_rows=0))])
+    assert CHUNKERS.load("auto")().choose(wide).method == "table"
+
+
 # -- what all methods do with their chunks
 
 

@@ -24,7 +24,7 @@ from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Chunk, ParsedDocument
 
 _LAW, _DECIMAL, _ENGLISH = 0, 1, 3  # families of numbering
-_LAW_ARTICLE, _ENGLISH_ARTICLES = 4, (3, 4)
+_ARTICLE = 4  # the depth of articles in both
 _FEWEST = {"articles": 5, "questions": 3, "chapters": 3, "numbered": 6, "pages": 3, "parts": 2}
 _EARLY = 64  # lines among which an abstract is
 _SHORT = 4  # pages of a resume, at most
@@ -83,12 +83,16 @@ def _by_table(look: _Look) -> tuple[str, str] | None:
         return "qa", "its columns are questions and answers"
     if len(header) == 2 and header & {"tags", "tag", "标签"}:
         return "tag", "its columns are texts and their tags"
+    grid = next(block.table.grid() for block in look.blocks if block.table is not None)
+    asked = sum(1 for row in grid if row and row[0].rstrip().endswith(("?", "？")))
+    if len(grid[0] if grid else []) == 2 and asked * 2 >= len(grid) and asked >= _FEWEST["questions"]:
+        return "qa", f"{asked} of its {len(grid)} rows begin with a question"
     return "table", "it is a table"
 
 
 def _laws(look: _Look) -> tuple[str, str] | None:
-    chinese = sum(1 for depth in look.depths(_LAW) if depth == _LAW_ARTICLE)
-    english = sum(1 for depth in look.depths(_ENGLISH) if depth in _ENGLISH_ARTICLES)
+    chinese = sum(1 for depth in look.depths(_LAW) if depth == _ARTICLE)
+    english = sum(1 for depth in look.depths(_ENGLISH) if depth == _ARTICLE)
     found = max(chinese, english)
     if found >= _FEWEST["articles"] and found * 10 >= len(look.lines):
         return "laws", f"{found} of its {len(look.lines)} lines begin an article"
