@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import anyio
 import pytest
@@ -93,14 +92,15 @@ async def test_attempts_are_below_the_submit_and_stages_below_their_attempt(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("task", [bodies.publishes, bodies.publishes_async], ids=["sync", "async"])
-async def test_what_a_body_publishes_is_below_its_attempt(spans: Spans, memory_broker: Broker, task: Any) -> None:
+async def test_what_a_body_publishes_is_below_its_attempt(spans: Spans, memory_broker: Broker) -> None:
     async with working(memory_broker, BODIES):
-        await (await Client(memory_broker).submit(task.message(2))).wait(timeout=60)
+        for message in (bodies.publishes.message(2), bodies.publishes_async.message(2)):
+            await (await Client(memory_broker).submit(message)).wait(timeout=60)
         with anyio.fail_after(60):
-            while len(spans.named(f"run {PLACE}.add")) < 2:  # noqa: ASYNC110  spans tell nobody
+            while len(spans.named(f"run {PLACE}.add")) < 4:  # noqa: ASYNC110  spans tell nobody
                 await anyio.sleep(0.01)
-    assert spans.below(spans.one(f"run {task.name}")) == [f"run {PLACE}.add"] * 2
+    for name in ("publishes", "publishes_async"):
+        assert spans.below(spans.one(f"run {PLACE}.{name}")) == [f"run {PLACE}.add"] * 2
 
 
 @pytest.mark.anyio

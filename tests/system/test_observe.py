@@ -75,16 +75,11 @@ async def test_what_workers_and_runners_count_is_added_up_over_the_living_and_th
         assert (found("task_retries_total"), found("dead_letters_total")) == (3, 3)
         assert (found("worker_exits_total", reason="signal"), found("worker_starts_total")) == (1, 2)
         assert found("workers", state="ready") == found("workers_wanted") == 1
-
-
-async def test_the_last_counts_of_a_worker_that_drains_are_not_lost(url: str, broker: Broker) -> None:
-    with Master(url, workers=1, health=f"127.0.0.1:{free_port()}") as master:
-        await to_thread.run_sync(master.ready)
         await broker.publish([message := bodies.add.message(1, 2)])
         await ends(broker, [message])
         os.kill(master.workers()[0], signal.SIGTERM)
         await to_thread.run_sync(master.said, "a worker has ended")
-        await settles(lambda: Metrics(master)("worker_exits_total") == 1)
+        await settles(lambda: Metrics(master)("worker_exits_total", reason="told") == 1)
         assert Metrics(master)("tasks_total", outcome="ok") == 1
 
 
@@ -101,17 +96,11 @@ async def test_metrics_answer_while_all_workers_hang_and_tell_how_long_the_queue
         try:
             found = Metrics(master)
             assert (found.code, found("queue_lag", queue="mail"), found("workers_wanted")) == (200, 7, 1)
+            code, looks = await to_thread.run_sync(stacks, str(worker))
+            assert code == 1
+            assert "its state is T" in looks[worker]["error"]
         finally:
             os.kill(worker, signal.SIGCONT)
-
-
-async def test_counts_of_a_body_come_while_it_runs_when_it_tells_of_progress(url: str, broker: Broker) -> None:
-    with Master(url, workers=1, health=f"127.0.0.1:{free_port()}") as master:
-        await to_thread.run_sync(master.ready)
-        for task in (bodies.counts, bodies.counts_async):
-            await broker.publish([message := task.message()])
-            await said(broker, message, "counted")
-        await settles(lambda: Metrics(master)("stage_seconds_count", stage="counted") == 2)
 
 
 def stacks(*words: str) -> tuple[int, dict[int, dict[str, Any]]]:
@@ -125,12 +114,14 @@ class TestStacks:
     async def test_a_master_and_all_below_it_tell_where_they_are_and_what_they_run(
         self, url: str, broker: Broker
     ) -> None:
-        with Master(url, workers=1) as master:
+        with Master(url, workers=1, health=f"127.0.0.1:{free_port()}") as master:
             await to_thread.run_sync(master.ready)
             messages = [bodies.counts.message(), bodies.counts_async.message()]
             await broker.publish(messages)
             for message in messages:
                 await said(broker, message, "counted")
+            # What bodies count comes while they run, when they tell of progress.
+            await settles(lambda: Metrics(master)("stage_seconds_count", stage="counted") == 2)
             code, looks = await to_thread.run_sync(stacks, "--all", str(master.process.pid))
             assert (code, set(looks)) == (0, {master.process.pid} | children(master.process.pid))
             roles = {look["role"]: look for look in looks.values()}
@@ -156,16 +147,6 @@ class TestStacks:
             assert (code, looks[runner]["role"]) == (0, "runner")
             assert "in c_loop" in looks[runner]["stack"]
             assert message.id in looks[runner]["tasks"][0]
-
-    async def test_a_stopped_process_does_not_answer_and_that_is_said(self, url: str) -> None:
-        with Master(url, workers=1) as master:
-            await to_thread.run_sync(master.ready)
-            [worker] = master.workers()
-            os.kill(worker, signal.SIGSTOP)
-            code, looks = await to_thread.run_sync(stacks, str(worker))
-            os.kill(worker, signal.SIGCONT)
-            assert code == 1
-            assert "its state is T" in looks[worker]["error"]
 
     def test_what_is_none_of_ours_is_left_alone(self) -> None:
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
