@@ -56,11 +56,12 @@ def test_old_snapshots_and_logs_are_removed_and_the_log_in_use_stays(tmp_path: P
     logs = tmp_path / "logs"
     logs.mkdir()
     names = ["1_snapshot_20260101_000000.trace", "2_snapshot_20260102_000000.trace", "master.log", "master.log.1"]
+    names.append("3_snapshot_20260103_000000.part")  # its process was killed
     for name in names:
         (logs / name).touch()
         aged(logs / name, 100.0)
     aged(logs / names[1], 10.0)
-    assert tidy(logs, NOW, keep_logs=50.0, keep_scratch=50.0) == 2
+    assert tidy(logs, NOW, keep_logs=50.0, keep_scratch=50.0) == 3
     assert sorted(path.name for path in logs.iterdir()) == [names[1], "master.log"]
 
 

@@ -15,7 +15,7 @@ from gristmill.base.scratch import sweep_scratch
 
 log = get_logger(__name__)
 
-TRACES = ("*_snapshot_*.trace", "*.log.1")  # in the folder of logs
+TRACES = ("*_snapshot_*.trace", "*_snapshot_*.part", "*.log.1")  # in the folder of logs
 
 
 def tidy(logs: Path, now: float, *, keep_logs: float, keep_scratch: float) -> int:
