@@ -20,7 +20,7 @@ from gristmill.parsers.order import columns_first
 from gristmill.parsers.pdf import PdfParser
 from gristmill.ports.document import ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Source
-from gristmill.testing.parsers import FakeOcr
+from gristmill.testing.parsers import FakeOcr, FakeOcrResult
 from samples import packed
 from samples.pdf import HEIGHT, PARAGRAPH, WIDTH, canvas, lines
 
@@ -225,3 +225,13 @@ def test_columns_and_what_stands_over_both_are_read_in_order_and_paragraphs_end_
     found = columns_first([OcrLine(text, x0, y0, x1, y0 + 16, 16, 1.0) for text, x0, y0, x1 in shuffled])
     blocks = [block.text for block in ocr.ocr_blocks(found, 1, 0.75)]
     assert blocks == ["head", "left 0\nleft 1", "left 2\nleft 3", "\n".join(f"right {n}" for n in range(5))]
+
+
+def test_the_engines_order_is_not_the_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def box(x: int, y: int) -> list[tuple[int, int]]:
+        return [(x, y), (x + 150, y), (x + 150, y + 16), (x, y + 16)]
+
+    places = [("right", 220, 10), ("left", 20, 11), ("right on", 220, 30), ("left on", 20, 31)]
+    found = FakeOcrResult([box(x, y) for _, x, y in places], tuple(text for text, _, _ in places), (0.9,) * 4)
+    monkeypatch.setattr(ocr, "engine", lambda: lambda picture: found)
+    assert [block.text for block in read(packed.words_png()).blocks] == ["left\nleft on", "right\nright on", ""]
