@@ -21,6 +21,7 @@ from gristmill.base.ids import new_id
 from gristmill.base.logs import get_logger
 from gristmill.engine.beat import Pulse, Work
 from gristmill.engine.broker import Broker
+from gristmill.engine.cores import cores
 from gristmill.engine.inline import Inline
 from gristmill.engine.isolate import Pool, RunnerLimits
 from gristmill.engine.lease import LEASE, PARTS, renew
@@ -96,7 +97,7 @@ class Worker:
         self._broker = broker
         self._app, self._config = app, dict(config or {})
         self._queues = list(queues)
-        self._slots = Slots(slots or os.cpu_count() or 1, async_slots)
+        self._slots = Slots(slots or cores(), async_slots)
         self._lane_limit = lane_limit
         self._lease = lease
         self._limits = limits or RunnerLimits()
