@@ -24,6 +24,7 @@ from gristmill.engine.outcome import Outcome, stopped
 from gristmill.engine.task import Policy
 from gristmill.engine.wire import Channel, Work
 from gristmill.testing import bodies
+from gristmill.testing.processes import alive, settles
 from gristmill.testing.workers import again, ends, run, said, working
 
 KILLED = int(signal.SIGKILL)  # as waitpid tells it
@@ -184,6 +185,8 @@ async def test_a_nursery_that_is_stopped_while_it_loads_the_app_anew_is_replaced
     async with working(memory_broker, "hangs_later:app"):
         await run(memory_broker, new_message("body"))
         [nursery] = [child for child in psutil.Process().children() if child.children()]
+        runners = [runner.pid for runner in nursery.children()]
         nursery.kill()
+        await settles(lambda: not any(map(alive, runners)))  # or one of them is still quick enough
         assert (await run(memory_broker, new_message("body"))).result == b"7"
     assert (tmp_path / "hangs_later.starts").read_text() >= "xxx"
