@@ -106,7 +106,8 @@ def _is_body(part: Message) -> bool:
 
 def _header(message: EmailMessage, name: str) -> str:
     raw = next((value for key, value in message.raw_items() if key.lower() == name), "")
-    if isinstance(raw, str) and _ESCAPED.search(raw):  # bytes that no standard allows: old programs wrote them as they were
+    # bytes that no standard allows: old programs wrote them as they were
+    if isinstance(raw, str) and _ESCAPED.search(raw):
         return " ".join(decode(raw.encode("ascii", "surrogateescape"))[0].split())
     try:
         return str(message[name] or "").strip()
