@@ -260,7 +260,9 @@ class Pool:
             runner.hear = self._hear
             nursery.runners[runner.number] = runner
             try:
-                await nursery.channel.send(Fork(runner.number, is_async), [theirs.fileno(), steps.fileno(), runner.stacks])
+                await nursery.channel.send(
+                    Fork(runner.number, is_async), [theirs.fileno(), steps.fileno(), runner.stacks]
+                )
             except ConnectionError:
                 runner.died(None)
         self._children.start_soon(self._attend, runner)
