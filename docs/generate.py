@@ -337,7 +337,10 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 PARTS: dict[str, Callable[[], str]] = {"operations/master.md": signals.table}
-BEGIN, END = "<!-- From here to the next note written by docs/generate.py. -->\n\n", "\n\n<!-- Written by hand again. -->"
+BEGIN, END = (
+    "<!-- From here to the next note written by docs/generate.py. -->\n\n",
+    "\n\n<!-- Written by hand again. -->",
+)
 
 
 def due(folder: Path = REFERENCE) -> dict[Path, str]:

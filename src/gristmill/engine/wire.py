@@ -142,7 +142,24 @@ class Unfit(msgspec.Struct, tag=True, frozen=True):
     error: str
 
 
-Frame = Boot | Booted | Fork | Forked | Died | Work | Stop | Done | Said | Ask | Book | Answer | Beat | Counted | Staged | Unfit
+Frame = (
+    Boot
+    | Booted
+    | Fork
+    | Forked
+    | Died
+    | Work
+    | Stop
+    | Done
+    | Said
+    | Ask
+    | Book
+    | Answer
+    | Beat
+    | Counted
+    | Staged
+    | Unfit
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

@@ -47,7 +47,12 @@ class Engine(Section):
 class Worker(Section):
     """A worker process and its runners."""
 
-    slots: int | None = Field(None, ge=1, le=1024, description="Tasks at a time. Empty: one for each core that the process may use (a container's share counts).")
+    slots: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Tasks at a time. Empty: one for each core that it may use (a container's share).",
+    )
     async_slots: int = Field(100, ge=1, le=100_000, description="Tasks of kind `async def` at a time.")
     grace_seconds: float = Field(30.0, ge=0, description="How long running tasks may go on after a SIGTERM.")
     soft_time_limit: float = Field(3600.0, gt=0, description="Seconds after which a pipeline task is asked to end.")
