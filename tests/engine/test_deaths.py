@@ -133,10 +133,14 @@ async def test_an_app_whose_process_never_survives_its_import_is_an_error(memory
             pass
 
 
+def the_nursery() -> psutil.Process:
+    """The only nursery among our children; servers of other tests may be there, too."""
+    [nursery] = [child for child in psutil.Process().children() if "gristmill.engine.nursery" in child.cmdline()]
+    return nursery
+
+
 def stop_nursery() -> None:
-    """The only child of ours that has children."""
-    [nursery] = [child for child in psutil.Process().children() if child.children()]
-    nursery.send_signal(signal.SIGSTOP)
+    the_nursery().send_signal(signal.SIGSTOP)
 
 
 @pytest.fixture
@@ -184,7 +188,7 @@ async def test_a_nursery_that_is_stopped_while_it_loads_the_app_anew_is_replaced
     monkeypatch.syspath_prepend(tmp_path)
     async with working(memory_broker, "hangs_later:app"):
         await run(memory_broker, new_message("body"))
-        [nursery] = [child for child in psutil.Process().children() if child.children()]
+        nursery = the_nursery()
         runners = [runner.pid for runner in nursery.children()]
         nursery.kill()
         await settles(lambda: not any(map(alive, runners)))  # or one of them is still quick enough

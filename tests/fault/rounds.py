@@ -82,6 +82,7 @@ SOMETIMES: dict[tuple[Role, str], int] = {
     ("runner", "docstore.generations"): 1,
     ("runner", "docstore.maintain"): 1,
     ("runner", "docstore.sweep"): 1,
+    ("runner", "frame.Counted"): 1,
     ("runner", "storage.keys"): 1,
 }
 # Steps that the second ingest of a changed folder does, in which old generations go.
