@@ -98,7 +98,7 @@ def ran(*words: str | Path, environ: Mapping[str, str] | None = None) -> str:
 def options(words: Sequence[str]) -> dict[str, Any]:
     """What the command line makes of these words. Raises where it would refuse them."""
     command: click.Command = cli
-    with click.Context(cli) as context:
+    with click.Context(cli, **cli.context_settings) as context:  # or commands would remember another --help
         while isinstance(command, click.Group):
             name, *words = words
             found = command.get_command(context, name)
