@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gristmill.engine.tally import TYPE, Tally
 
+if TYPE_CHECKING:
+    from socketserver import TCPServer
+
+IDLE_LOOK = 5.0  # seconds between looks whether to end, when nobody calls
 ALIVE = 10.0  # seconds; a master's loop that did not turn for as long is not well
 LOOKED = 300.0  # seconds after which nobody seems to look at the metrics any more
 DEPTHS_EVERY = 5.0  # seconds between questions how long the queues are, while somebody looks
@@ -98,10 +103,10 @@ class Probes:
                 exc.errno, f"no probes on {self._address} (--health, supervisor.health): {exc.strerror}"
             ) from exc
         with server:
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": IDLE_LOOK}, daemon=True)
             thread.start()
             yield
-            server.shutdown()
+            _stop(server)
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """Status, content type and body for a path."""
@@ -126,6 +131,16 @@ class Probes:
             for name, figure in zip(names, figures, strict=False):
                 found[name][queue,] = figure
         return {**found, "queue_figures_age_seconds": {(): round(time.monotonic() - self._answered, 1)}}
+
+
+def _stop(server: TCPServer) -> None:
+    """End its loop now: it looks up when somebody calls, and else seldom, so that an idle master costs little."""
+    asked = threading.Thread(target=server.shutdown, daemon=True)
+    asked.start()
+    while asked.is_alive():
+        with suppress(OSError), socket.create_connection(server.socket.getsockname()[:2], 0.1):
+            pass
+        asked.join(0.02)
 
 
 def _told(well: bool, body: dict[str, Any]) -> tuple[int, str, bytes]:

@@ -42,7 +42,7 @@ class SqlBroker(Broker):
     """Writes of all callers that wait at one moment share one transaction; reads have a connection of their own.
 
     Within the process a publish wakes a waiting reserve at once. What other processes do is told by PostgreSQL; elsewhere
-    it shows within 5 to 100 ms, by a look at one number. On a server its clock decides, unless one is given. What the
+    it shows within 5 to 200 ms, by a look at one number. On a server its clock decides, unless one is given. What the
     network breaks is connected again, and what was under way is repeated until it is known to have happened once.
     """
 

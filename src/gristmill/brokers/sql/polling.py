@@ -34,7 +34,7 @@ class NewNotices:
         return self._seen
 
     def _newest(self, c: sa.Connection) -> int:
-        """Asked ten times a second, so without anything between it and the driver."""
+        """Asked again and again, so without anything between it and the driver."""
         cursor = c.connection.cursor()
         cursor.execute("SELECT MAX(n) FROM notice")
         row = cursor.fetchone()

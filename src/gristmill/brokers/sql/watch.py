@@ -14,7 +14,7 @@ from gristmill.base.logs import get_logger
 
 log = get_logger(__name__)
 
-BUSY_LOOK, IDLE_LOOK = 0.005, 0.1  # seconds between looks: a tenth of the time since the last change, within these
+BUSY_LOOK, IDLE_LOOK = 0.005, 0.2  # seconds between looks: a fifth of the time since the last change, within these
 PAUSE = 1.0  # seconds after a look that failed
 
 
@@ -67,7 +67,7 @@ class Watch:
         """In the thread: the number that is not ``seen``; or ``seen`` when nobody waits any more."""
         quiet = 0.0
         while self._waiting:
-            pause = min(max(BUSY_LOOK, quiet / 10), IDLE_LOOK)
+            pause = min(max(BUSY_LOOK, quiet / 5), IDLE_LOOK)
             if self._stop.wait(pause):
                 break
             found = self._counter()
