@@ -81,11 +81,12 @@ def separator_of(texts: Sequence[str]) -> str:
 
 
 def blocks_of_lines(blocks: Sequence[Block]) -> Iterator[Block]:
-    """Texts line by line; every other block as it is."""
+    """Texts line by line, the marker with the first one; every other block as it is."""
     for block in blocks:
-        if block.kind == "text" and "\n" in block.text:
-            for line in block.text.split("\n"):
-                if line.strip():
-                    yield msgspec.structs.replace(block, text=line, marker="")
+        if block.kind == "text" and "\n" in block.text.strip():
+            marker = block.marker
+            for line in filter(str.strip, block.text.split("\n")):
+                yield msgspec.structs.replace(block, text=line, marker=marker)
+                marker = ""
         else:
             yield block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ import click
 
 from gristmill.base.settings import Settings
 from gristmill.brokers import open_broker
-from gristmill.cli.main import Face
+from gristmill.cli.main import INTERRUPTED, Face
 from gristmill.cli.output import duration, json_option, print_json, print_table, printable
 from gristmill.engine.message import Heartbeat
 from gristmill.pipeline.overview import Current, House, Stock, count, look, plain, unserved
@@ -39,13 +40,32 @@ def command(face: Face, as_json: bool, watch: bool, every: float) -> int:
     catalog = open_catalog(settings)
     show = _as_json if as_json else _as_text
     try:
-        anyio.run(_show, settings, catalog, show, every if watch else None)
+        interrupted = anyio.run(_show, settings, catalog, show, every if watch else None)
     finally:
         catalog.close()
-    return 0
+    return INTERRUPTED if interrupted else 0
+
+
+async def _cancel_when_interrupted(scope: anyio.CancelScope) -> None:
+    """A Ctrl-C by a scope of ours: a task's own cancellation may get lost between two scopes that end."""
+    with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
 
 
 async def _show(
+    settings: Settings, catalog: Catalog, show: Callable[[Settings, Stock, House], None], every: float | None
+) -> bool:
+    """Show it once, or again and again. Returns whether that was interrupted."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(_cancel_when_interrupted, group.cancel_scope)
+        await _keep_showing(settings, catalog, show, every)
+        group.cancel_scope.cancel()
+        return False
+    return True
+
+
+async def _keep_showing(
     settings: Settings, catalog: Catalog, show: Callable[[Settings, Stock, House], None], every: float | None
 ) -> None:
     async with open_broker(settings.broker_url) as broker:
