@@ -22,7 +22,7 @@ from gristmill.base.settings import Settings, load_settings
 from gristmill.base.settings.load import OLD_NAMES
 from gristmill.base.settings.mask import is_secret
 from gristmill.cli.main import cli
-from gristmill.engine.supervisor import KILL_AFTER
+from gristmill.engine.fleet import KILL_AFTER
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from gristmill.engine.fleet import Plan, reopen_stderr
+from gristmill.engine.fleet import LONGEST_PAUSE, Plan, Starts, reopen_stderr
 from gristmill.engine.hooks import Hooks
 from gristmill.engine.systemd import Notifier, PidFile
 
@@ -44,6 +44,34 @@ def test_hooks_that_are_there_are_called(monkeypatch: pytest.MonkeyPatch) -> Non
     hooks.call("on_reload", 2)
     Hooks("").call("when_ready", 3)
     assert called == [(1,)]
+
+
+def test_pauses_between_starts_that_fail_grow_and_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("gristmill.engine.fleet.time.monotonic", lambda: now)
+    starts = Starts()
+
+    def waited() -> float:
+        """How long it takes until a start is due."""
+        nonlocal now
+        before = now
+        while not starts.due:
+            now += 0.5
+        return now - before
+
+    def pause() -> float:
+        starts.failed()
+        return waited()
+
+    assert waited() == 0
+    pauses = [pause() for _ in range(10)]
+    assert pauses[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert pauses[-1] == LONGEST_PAUSE
+    starts.failed()
+    starts.hurry()
+    assert waited() == 0
+    starts.succeeded()
+    assert pause() == 0.5
 
 
 class TestPidFile:

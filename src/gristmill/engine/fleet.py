@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
@@ -21,6 +22,10 @@ LISTEN_FD = "GRISTMILL_LISTEN_FD"  # in a server's: the number of the socket on 
 HEARD = 65536  # bytes of one read
 LONGEST_LINE = 1_000_000  # bytes; a worker that says more in one line is out of its mind
 TAKE_BACK_TIMEOUT = 10.0  # seconds
+KILL_AFTER = 2.0  # seconds beyond its grace that a process has to end
+ABORTED = 1.0  # seconds from SIGABRT (it writes its stacks) to SIGKILL
+SETTLED = 5.0  # seconds; who dies younger than that is started again after a pause
+LONGEST_PAUSE = 30.0  # seconds between two starts that fail
 RELOAD_TIMEOUT = 30.0  # seconds for reading the configuration again
 
 
@@ -97,6 +102,31 @@ class Plan:
             reopen_stderr(self.log_file)
 
 
+class Starts:
+    """When the next start may be: at once, unless those before it keep failing."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._after = 0.0
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._after
+
+    def failed(self) -> None:
+        """One died young or did not get ready: a pause, twice as long as the one before."""
+        self._failures += 1
+        self._after = time.monotonic() + min(LONGEST_PAUSE, 0.25 * 2**self._failures)
+
+    def succeeded(self) -> None:
+        """One got ready: the next failure is the first again."""
+        self._failures = 0
+
+    def hurry(self) -> None:
+        """Somebody asks for a start now."""
+        self._after = 0.0
+
+
 class Child:
     """A worker process. Times are of the monotonic clock."""
 
@@ -105,7 +135,8 @@ class Child:
         self.pid = 0
         self.name = ""
         self.ready = False
-        self.hung_up = False
+        self._hung_up = False
+        self._selector: selectors.BaseSelector | None = None
         self.code: int | None = None
         self.how = ""
         self.retiring: float | None = None  # until when it has to be gone
@@ -122,8 +153,8 @@ class Child:
 
     def start(self, given: Mapping[str, int] | None = None) -> None:
         """Start the process: exec'd, with one socket to us, in a session of its own. ``given``: more open files, by name."""
-        self.link, theirs = socket.socketpair()
-        self.link.setblocking(False)
+        self._link, theirs = socket.socketpair()
+        self._link.setblocking(False)
         with theirs:
             files = {**(given or {}), FD: theirs.fileno()}
             self._process = subprocess.Popen(  # noqa: S603  our own program
@@ -134,6 +165,11 @@ class Child:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+
+    def watch(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
+        """Have the loop over ``selector`` call ``heard`` when it has said something, until it has hung up."""
+        self._selector = selector
+        selector.register(self._link, selectors.EVENT_READ, heard)
 
     @property
     def held(self) -> list[str]:
@@ -151,14 +187,17 @@ class Child:
         return self._aborted is not None or time.monotonic() - self.beaten > max(3.0, self.plan.timeout / 3)
 
     def hear(self) -> list[dict[str, Any]]:
-        """What it has said meanwhile."""
+        """What it has said meanwhile; nothing more once it has hung up."""
+        if self._hung_up:
+            return []
         try:
-            data = self.link.recv(HEARD)
+            data = self._link.recv(HEARD)
         except BlockingIOError:
             return []
         except OSError:
             data = b""
-        self.hung_up = not data
+        if not data:
+            self._hang_up()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         if len(self._buffer) > LONGEST_LINE:
             self._buffer = b""
@@ -172,10 +211,16 @@ class Child:
                 self.told.update((key, told[key]) for key in told if key not in FOR_PROBES)
         return heard
 
+    def _hang_up(self) -> None:
+        self._hung_up = True
+        if self._selector is not None:
+            self._selector.unregister(self._link)
+        self._link.close()
+
     def tell(self, line: dict[str, Any]) -> None:
         """Say something, if it still listens."""
         with suppress(OSError):
-            self.link.send(json.dumps(line).encode() + b"\n")
+            self._link.send(json.dumps(line).encode() + b"\n")
 
     def stop(self, number: int, *, within: float) -> None:
         """Have it end within so many seconds: on its own, or else killed. It is told the same only once."""
@@ -193,14 +238,14 @@ class Child:
         self.retiring = self.retiring or time.monotonic()
         self._signal(signal.SIGKILL)
 
-    def keep_deadlines(self, now: float, *, aborted: float) -> bool:
+    def keep_deadlines(self, now: float) -> bool:
         """End it where it is too late. True where it is silent, or does not get ready: the next is ``abort``."""
         if self.retiring is not None and now > self.retiring:
             self.kill("did not end in time")
         elif self._aborted is not None:
-            if now - self._aborted > aborted:
+            if now - self._aborted > ABORTED:
                 self._signal(signal.SIGKILL)
-        elif self._deaf(now, aborted / 2) or now - self.beaten > self._patience:
+        elif self._deaf(now, ABORTED / 2) or now - self.beaten > self._patience:
             self._why = f"silent for {now - self.beaten:.0f} s" if self.ready else "did not get ready in time"
             say(f"a {self.kind} {self._why}", level="error", worker_pid=self.pid, worker=self.name, held=self.held)
             return True

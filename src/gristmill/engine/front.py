@@ -16,13 +16,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gristmill.engine.fleet import LISTEN_FD, Child, Exit, Plan, say
+from gristmill.engine.fleet import KILL_AFTER, LISTEN_FD, SETTLED, Child, Exit, Plan, Starts, say
 
 BACKLOG = 512  # connections that wait until the server takes them
-SETTLED = 5.0  # seconds; who dies younger than that is started again after a pause
-LONGEST_PAUSE = 30.0  # seconds between two starts that fail
-ABORTED = 1.0  # seconds from SIGABRT (it writes its stacks) to SIGKILL
-KILL_AFTER = 2.0  # seconds beyond its grace that a server has to end
 
 
 class Front:
@@ -35,8 +31,7 @@ class Front:
         self._listener: socket.socket | None = None
         self._old: Child | None = None  # to be replaced
         self._booted = False
-        self._failures = 0
-        self._start_after = 0.0
+        self._starts = Starts()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -59,11 +54,10 @@ class Front:
 
     def keep(self) -> None:
         """Start it where it is missing; first its successor, then, when that is ready, the one before is let go."""
-        now = time.monotonic()
         active = [child for child in self.children if not child.retiring]
         old = self._old = self._old if self._old in active else None
         wanted = 1 + (old is not None and len(active) == len(self.children))
-        if self._listener is not None and len(active) < wanted and now >= self._start_after:
+        if self._listener is not None and len(active) < wanted and self._starts.due:
             active.append(self._start(self._listener))
         if old is not None and any(one.ready for one in active if one is not old):
             old.stop(signal.SIGTERM, within=self._plan.grace + KILL_AFTER)
@@ -71,7 +65,7 @@ class Front:
     def look(self, now: float) -> None:
         """Deadlines and silence."""
         for child in self.children:
-            if child.keep_deadlines(now, aborted=ABORTED):
+            if child.keep_deadlines(now):
                 child.abort(now)
 
     def replace(self, plan: Plan) -> None:
@@ -80,7 +74,7 @@ class Front:
             say("another address to listen on is taken only by a new start", level="warning", listen=plan.listen)
         self._plan = replace(_of(plan), listen=self._plan.listen)
         self._old = next((child for child in self.children if not child.retiring), None)
-        self._start_after = 0.0
+        self._starts.hurry()
 
     def stop(self, number: int, within: float) -> None:
         """Let nobody in any more, and have it end."""
@@ -105,30 +99,25 @@ class Front:
             say("the new server did not start: the old one stays", level="error")
             self._old = None
         if not child.ready or lived < SETTLED:
-            self._failures += 1
-            self._start_after = time.monotonic() + min(LONGEST_PAUSE, 0.25 * 2**self._failures)
+            self._starts.failed()
         return not child.ready and not self._booted and child.code == Exit.BOOT_FAILED
 
     def _start(self, listener: socket.socket) -> Child:
         child = Child(self._plan, jitter=0.0, kind="server")
         child.start({LISTEN_FD: listener.fileno()})
         self.children.append(child)
-        self._selector.register(child.link, selectors.EVENT_READ, partial(self._hear, child))
+        child.watch(self._selector, partial(self._hear, child))
         say("a server starts", server_pid=child.pid)
         return child
 
     def _hear(self, child: Child) -> None:
-        over = child.hung_up  # its end and its last words came in one turn of the loop, and were dealt with
         for told in child.hear():
             if told.get("ready") and not child.ready:
                 child.ready = self._booted = True
-                self._failures = 0
+                self._starts.succeeded()
                 say("a server is ready", server_pid=child.pid, listen=self._plan.listen)
             if "draining" in told and not child.retiring:
                 child.retire(within=told["draining"] + KILL_AFTER)
-        if child.hung_up and not over:
-            self._selector.unregister(child.link)
-            child.link.close()
 
     def _close(self) -> None:
         if self._listener is not None:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from gristmill.engine import stacks
-from gristmill.engine.fleet import Child, Exit, Plan, say
+from gristmill.engine.fleet import KILL_AFTER, SETTLED, Child, Exit, Plan, Starts, say
 from gristmill.engine.front import Front
 from gristmill.engine.handback import HandBack, able, ask_any
 from gristmill.engine.hooks import Hooks
@@ -28,11 +28,7 @@ from gristmill.engine.probes import Probes
 from gristmill.engine.systemd import Notifier, PidFile
 from gristmill.engine.wakeup import hearing
 
-KILL_AFTER = 2.0  # seconds beyond its grace that a worker has to end
 HURRIED = 5.0  # seconds that workers have to hand back at once
-ABORTED = 1.0  # seconds from SIGABRT (it writes its stacks) to SIGKILL
-SETTLED = 5.0  # seconds; who dies younger than that is started again after a pause
-LONGEST_PAUSE = 30.0  # seconds between two starts that fail
 
 SIGNALS = ("TERM", "QUIT", "INT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "CHLD")
 
@@ -51,8 +47,7 @@ class Supervisor:
         self._before: tuple[Plan, int] | None = None  # what to go back to until a worker of the new plan is ready
         self._gone = HandBack()
         self._booted = False
-        self._failures = 0
-        self._start_after = 0.0
+        self._starts = Starts()
         self._code = 0
         self._announced = False
         self._init = os.getpid() == 1
@@ -183,7 +178,7 @@ class Supervisor:
         say("replacing workers one by one", why=why)
         self._probes.tally.count("replacements", "all")
         self._old = [child for child in self.children if not child.retiring]
-        self._start_after = 0.0
+        self._starts.hurry()
         self.front.replace(self.plan)
 
     # -- what there should be
@@ -192,12 +187,11 @@ class Supervisor:
         if self.stopping:
             return
         self.front.keep()
-        now = time.monotonic()
         active = [child for child in self.children if not child.retiring]
         self._old = [child for child in self._old if child in active]
         retiring = len(active) < len(self.children)
         wanted = self.wanted + (1 if self._old and not retiring else 0)
-        if len(active) < wanted and now >= self._start_after:
+        if len(active) < wanted and self._starts.due:
             active += [self._start() for _ in range(wanted - len(active))]
         ready = [child for child in active if child.ready]
         if len(ready) > self.wanted:
@@ -211,12 +205,11 @@ class Supervisor:
         child.start()
         self.children.append(child)
         self._probes.tally.count("worker_starts")
-        self._selector.register(child.link, selectors.EVENT_READ, lambda: self._hear(child))
+        child.watch(self._selector, lambda: self._hear(child))
         say("a worker starts", worker_pid=child.pid)
         return child
 
     def _hear(self, child: Child) -> None:
-        over = child.hung_up  # its end and its last words came in one turn of the loop, and were dealt with
         for told in child.hear():
             self._probes.hear(told)
             self._gone.hear(told)
@@ -224,13 +217,10 @@ class Supervisor:
                 self._on_ready(child)
             if "draining" in told:
                 self._on_draining(child, told["draining"])
-        if child.hung_up and not over:
-            self._selector.unregister(child.link)
-            child.link.close()
 
     def _on_ready(self, child: Child) -> None:
         child.ready = self._booted = True
-        self._failures = 0
+        self._starts.succeeded()
         if child.plan is self.plan:
             self._before = None
         say("a worker is ready", worker_pid=child.pid, worker=child.name)
@@ -271,7 +261,7 @@ class Supervisor:
     def _replace_dead(self, child: Child, lived: float) -> None:
         """At once, unless workers keep dying; never, where none could ever start."""
         if not child.ready:
-            self._failures += 1
+            self._starts.failed()
             if self._old:
                 say("the new worker did not start: the old ones stay", level="error")
                 self._old = []
@@ -281,9 +271,7 @@ class Supervisor:
                 self._give_up("no worker can start; its reason is above")
                 return
         elif lived < SETTLED:
-            self._failures += 1
-        if self._failures:
-            self._start_after = time.monotonic() + min(LONGEST_PAUSE, 0.25 * 2**self._failures)
+            self._starts.failed()
 
     def _give_up(self, why: str) -> None:
         say(why, level="error")
@@ -295,7 +283,7 @@ class Supervisor:
         """Deadlines, silence, age, size; the dead one's tasks; the word to systemd and to the probes."""
         now = time.monotonic()
         for child in self.children:
-            if child.keep_deadlines(now, aborted=ABORTED):
+            if child.keep_deadlines(now):
                 self._hooks.call("worker_abort", self, child)
                 child.abort(now)
             if child.ready and not child.retiring and child not in self._old and (worn := child.worn(now)):
