@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gristmill.chunkers.rows import Pair, blocks_of_lines, pairs_of, separator_of
+from gristmill.chunkers.rows import Pair, blocks_of_lines, by_tables, pairs_of, said_as, separator_of
 from gristmill.chunkers.sections import SHEETS, Section, SectionChunker
 from gristmill.chunkers.signs import ANSWER, ANSWERS, QUESTION, QUESTIONS
 from gristmill.ports.chunker import ChunkSettings, TokenCount
@@ -55,17 +55,12 @@ class QaChunker(SectionChunker):
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         in_answers = document.format not in SHEETS and any(block.kind == "heading" for block in document.blocks)
-        run: list[Block] = []
-        for block in document.blocks:
-            if block.table is None or (in_answers and not _names_pairs(block.table)):
-                run.append(block)
-                continue
-            if block.table.caption:
-                run.append(Block("caption", block.table.caption, page=block.page, boxes=block.boxes))
+        for run, block in by_tables(
+            document.blocks, lambda table: not in_answers or _names_pairs(table), captioned=True
+        ):
             yield from _of_text(run)
-            run = []
-            yield from _of_table(block, block.table)
-        yield from _of_text(run)
+            if block is not None and block.table is not None:
+                yield from _of_table(block, block.table)
 
 
 def _names_pairs(table: Table) -> bool:
@@ -80,14 +75,10 @@ def _of_table(block: Block, table: Table) -> Iterator[Section]:
     for found in pairs_of(table, skip=int(named)):
         if isinstance(found, Pair):
             rest = [f"{name}: {value}" for name, value in zip(more, found.rest, strict=False)] or found.rest
-            answer = [_with(block, text) for text in (found.second, "\n".join(rest)) if text]
-            yield _section(_Open([_with(block, found.first)], answer))
+            answer = [said_as(block, text) for text in (found.second, "\n".join(rest)) if text]
+            yield _section(_Open([said_as(block, found.first)], answer))
         else:
-            yield Section([_with(block, "\n".join(found))])
-
-
-def _with(block: Block, text: str) -> Block:
-    return msgspec.structs.replace(block, kind="text", text=text, table=None, marker="")
+            yield Section([said_as(block, "\n".join(found))])
 
 
 def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
@@ -121,9 +112,9 @@ def _labelled(lines: Sequence[Block]) -> Iterator[_Open]:
         answer = ANSWER.match(_said(line)) if not question else None
         if question:
             yield now
-            now, answering = _Open([_with(line, _said(line)[question.end() :])]), False
+            now, answering = _Open([said_as(line, _said(line)[question.end() :])]), False
         elif answer and not answering and now.question:
-            now.answer.append(_with(line, _said(line)[answer.end() :]))
+            now.answer.append(said_as(line, _said(line)[answer.end() :]))
             answering = True
         elif now.question and not answering:
             now.question.append(line)
@@ -138,7 +129,7 @@ def _parted(lines: Sequence[Block], separator: str) -> Iterator[_Open]:
         first, sign, second = line.text.partition(separator)
         if line.kind == "text" and sign and separator not in second and first.strip():
             yield now
-            now = _Open([_with(line, first.strip())], [_with(line, second.strip())])
+            now = _Open([said_as(line, first.strip())], [said_as(line, second.strip())])
         else:
             now.answer.append(line)
     yield now

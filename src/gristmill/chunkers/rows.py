@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -55,6 +55,30 @@ def heads_of(table: Table, rows: Sequence[Sequence[str]]) -> int:
         return 0
     columns = ([row[col] for row in rows[1:] if row[col]] for col, name in enumerate(rows[0]) if name)
     return int(any(column and all(map(_NUMBER.fullmatch, column)) for column in columns))
+
+
+def by_tables(
+    blocks: Iterable[Block], own: Callable[[Table], bool] = lambda _: True, *, captioned: bool = False
+) -> Iterator[tuple[list[Block], Block | None]]:
+    """Each table that is a method's ``own``, with the run of blocks before it; what is left goes with none.
+
+    ``captioned``: a table's caption is the last block of that run.
+    """
+    run: list[Block] = []
+    for block in blocks:
+        if block.table is None or not own(block.table):
+            run.append(block)
+            continue
+        if captioned and block.table.caption:
+            run.append(Block("caption", block.table.caption, page=block.page, boxes=block.boxes))
+        yield run, block
+        run = []
+    yield run, None
+
+
+def said_as(block: Block, text: str) -> Block:
+    """The block with this as its plain text: what a table's row or a line comes to."""
+    return msgspec.structs.replace(block, kind="text", text=text, table=None, marker="")
 
 
 def pairs_of(table: Table, skip: int = 0) -> Iterator[Pair | list[str]]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gristmill.chunkers.rows import header_of, heads_of, values_of
+from gristmill.chunkers.rows import by_tables, header_of, heads_of, values_of
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, ParsedDocument
@@ -25,15 +25,10 @@ class TableChunker(SectionChunker):
     version: ClassVar[int] = 1
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
-        run: list[Block] = []
-        for block in document.blocks:
-            if block.table is None:
-                run.append(block)
-                continue
+        for run, block in by_tables(document.blocks):
             yield Section(run)
-            run = []
-            yield from _of_table(block)
-        yield Section(run)
+            if block is not None:
+                yield from _of_table(block)
 
 
 def _of_table(block: Block) -> Iterator[Section]:

@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-import msgspec
-
-from gristmill.chunkers.rows import Pair, blocks_of_lines, pairs_of, separator_of
+from gristmill.chunkers.rows import Pair, blocks_of_lines, by_tables, pairs_of, said_as, separator_of
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, ParsedDocument
@@ -27,26 +25,19 @@ class TagChunker(SectionChunker):
     version: ClassVar[int] = 1
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
-        run: list[Block] = []
-        for block in document.blocks:
-            if block.table is None:
-                run.append(block)
-                continue
-            if block.table.caption:
-                run.append(Block("caption", block.table.caption, page=block.page, boxes=block.boxes))
+        for run, block in by_tables(document.blocks, captioned=True):
             yield from _of_text(run)
-            run = []
-            yield from _of_table(block)
-        yield from _of_text(run)
+            if block is not None:
+                yield from _of_table(block)
 
 
 def _of_table(block: Block) -> Iterator[Section]:
     assert block.table is not None
     for found in pairs_of(block.table):
         if isinstance(found, Pair):
-            yield Section([_with(block, found.first)], tags=_tags([found.second, *found.rest]))
+            yield Section([said_as(block, found.first)], tags=_tags([found.second, *found.rest]))
         else:
-            yield Section([_with(block, "\n".join(found))])
+            yield Section([said_as(block, "\n".join(found))])
 
 
 def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
@@ -58,7 +49,7 @@ def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
     for line in blocks_of_lines(blocks):
         content, sign, tags = line.text.rpartition(separator)
         if line.kind == "text" and sign and separator not in content and content.strip() and tags.strip():
-            yield Section([*waiting, _with(line, content.strip())], tags=_tags([tags]))
+            yield Section([*waiting, said_as(line, content.strip())], tags=_tags([tags]))
             waiting = []
         else:
             waiting.append(line)
@@ -68,7 +59,3 @@ def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
 def _tags(texts: Sequence[str]) -> list[str]:
     found = (tag.strip() for text in texts for tag in _COMMA.split(text))
     return list(dict.fromkeys(tag for tag in found if tag))
-
-
-def _with(block: Block, text: str) -> Block:
-    return msgspec.structs.replace(block, kind="text", text=text, table=None, marker="")
