@@ -28,13 +28,12 @@ from gristmill.base.errors import (
     BrokerUnavailable,
     EngineError,
     GristmillError,
-    LoopBlocked,
 )
 from gristmill.base.logs import get_logger
 from gristmill.engine import stacks
 from gristmill.engine.async_runner import STEP_TABLE
+from gristmill.engine.blame import blamed
 from gristmill.engine.children import Attempt, Nursery, Runner, start_nursery
-from gristmill.engine.memory import ROOM, over_limit
 from gristmill.engine.message import Message
 from gristmill.engine.outcome import Outcome, ended, stopped
 from gristmill.engine.runner import hard_limit
@@ -62,10 +61,7 @@ log = get_logger(__name__)
 
 PATIENCE = 0.4  # seconds between asking a body to stop and ending its process
 WATCH = 0.05  # seconds between looks at busy runners
-DEAF = 0.36  # seconds without a sign of an async runner's loop, after which it is looked at
-BURNED = 0.15  # seconds of processor time used meanwhile: it does run, but not its loop
 BOOT_AGAIN, BOOT_LEAST = 10.0, 10.0  # times as long as before, and seconds, that a nursery has to load the app anew
-DEAF_ANYWAY = 5.0  # seconds after which a silent loop is given up even if it burned nothing
 
 Publish = Callable[[Sequence[Message]], Coroutine[Any, Any, list[bool]]]
 Booker = Callable[..., Coroutine[Any, Any, float]]  # Broker.book
@@ -365,35 +361,13 @@ class Pool:
             elif job.until is not None and job.until <= now:
                 self._blame(job, hard_limit(job.policy.time_limit or 0.0))
         for runner in {id(job.runner): job.runner for job in self._jobs.values()}.values():
-            blamed = (self._deaf(runner) if runner.is_async else None) or self._bloated(runner)
-            if blamed is not None:
-                self._blame(*blamed)
+            if (found := blamed(runner)) is not None:
+                self._blame(*found)
 
     def _blame(self, job: Attempt, error: GristmillError) -> None:
         if job.verdict is None:
             job.verdict = ended(error, attempt=job.work.attempt)
             self._children.start_soon(self._force, job, job.verdict)
-
-    def _deaf(self, runner: Runner) -> tuple[Attempt, GristmillError] | None:
-        """The task that keeps an async runner's loop from turning, where no signal helped."""
-        silent = time.monotonic() - runner.beaten
-        if silent < DEAF or not runner.pid:
-            return None
-        job = runner.stepping()
-        if job is None or (runner.processor_time() - runner.burned < BURNED and silent < DEAF_ANYWAY):
-            return None
-        return job, LoopBlocked(f"the body kept its event loop from answering for {silent:.1f} s and was ended")
-
-    def _bloated(self, runner: Runner) -> tuple[Attempt, GristmillError] | None:
-        """The task to blame where the runner is larger than it was, by more than the limits of all its tasks."""
-        jobs = [job for job in runner.jobs.values() if job.base]
-        limits = [job.work.memory_limit for job in jobs if job.work.memory_limit is not None]
-        if not jobs or len(limits) < len(runner.jobs):
-            return None
-        if runner.resident() <= min(job.base for job in jobs) + sum(limits) + ROOM:
-            return None
-        job = runner.jobs.get(runner.heaviest, jobs[0])
-        return job, over_limit(job.work.memory_limit or 0)
 
     async def _retire(self) -> None:
         async with self._booting:
