@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import anyio
@@ -38,34 +38,31 @@ def command(face: Face, as_json: bool, watch: bool, every: float) -> int:
     """
     settings = face.settings
     catalog = open_catalog(settings)
-    show = _as_json if as_json else _as_text
+    look_on = partial(_show, settings, catalog, _as_json if as_json else _as_text, every if watch else None)
     try:
-        interrupted = anyio.run(_show, settings, catalog, show, every if watch else None)
+        if watch:
+            anyio.run(_until_interrupted, look_on)
+            return INTERRUPTED
+        anyio.run(look_on)
+        return 0
     finally:
         catalog.close()
-    return INTERRUPTED if interrupted else 0
 
 
-async def _cancel_when_interrupted(scope: anyio.CancelScope) -> None:
-    """A Ctrl-C by a scope of ours: a task's own cancellation may get lost between two scopes that end."""
-    with anyio.open_signal_receiver(signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
+async def _until_interrupted(work: Callable[[], Awaitable[None]]) -> None:
+    """Ctrl-C ends it by a scope of ours: a task's own cancellation may get lost where two scopes end."""
+    async with anyio.create_task_group() as group:
+        with anyio.open_signal_receiver(signal.SIGINT) as signals:
+
+            async def listen() -> None:
+                async for _ in signals:
+                    group.cancel_scope.cancel()
+
+            group.start_soon(listen)
+            await work()
 
 
 async def _show(
-    settings: Settings, catalog: Catalog, show: Callable[[Settings, Stock, House], None], every: float | None
-) -> bool:
-    """Show it once, or again and again. Returns whether that was interrupted."""
-    async with anyio.create_task_group() as group:
-        group.start_soon(_cancel_when_interrupted, group.cancel_scope)
-        await _keep_showing(settings, catalog, show, every)
-        group.cancel_scope.cancel()
-        return False
-    return True
-
-
-async def _keep_showing(
     settings: Settings, catalog: Catalog, show: Callable[[Settings, Stock, House], None], every: float | None
 ) -> None:
     async with open_broker(settings.broker_url) as broker:
