@@ -30,10 +30,10 @@ def sql(folder: Path, clock: Clock) -> Broker:
     return open_broker(f"sqlite:///{folder / 'broker.db'}", clock=clock)
 
 
-@pytest.mark.parametrize(("backend", "examples"), [("asyncio", 100), ("trio", 30)])
-def test_the_memory_broker_keeps_its_promises_in_any_order(backend: str, examples: int) -> None:
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_memory_broker_keeps_its_promises_in_any_order(backend: str) -> None:
     """P1, P2, P3."""
-    check(memory, backend=backend, examples=examples)
+    check(memory, backend=backend)
 
 
 @pytest.mark.parametrize(("backend", "examples"), [("asyncio", 12), ("trio", 4)])
@@ -198,6 +198,6 @@ def test_an_end_that_is_answered_before_it_is_written_is_found() -> None:
     def opener(folder: Path, clock: Clock) -> Broker:
         return WritesLater(f"sqlite:///{folder / 'broker.db'}", clock=clock)
 
-    check(opener, examples=5)
+    check(opener, examples=10)
     with pytest.raises(AssertionError, match="no step explains"):
         check(opener, durable=True, examples=PLANTED)
