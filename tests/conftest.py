@@ -1,4 +1,4 @@
-"""Real servers for any test: started when first asked for, one of each for a test process. Files are kept in memory."""
+"""For every test: real servers, started when first asked for, one of each for a test process; files kept in memory; logs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gristmill.base.logs import setup_logs
 from servers.pool import ServerPool
 
 MEMORY = Path("/dev/shm")
@@ -29,6 +30,13 @@ def _fits(folder: Path) -> bool:
     if not os.access(folder, os.W_OK | os.X_OK):
         return False
     return not os.statvfs(folder).f_flag & os.ST_NOEXEC and shutil.disk_usage(folder).free >= ROOM
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_are_set_up() -> Iterator[None]:
+    """No level of the log is left by another test."""
+    yield
+    setup_logs("warning")
 
 
 @pytest.fixture(scope="session")

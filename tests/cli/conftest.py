@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gristmill.base.logs import setup_logs
 from gristmill.cli.main import run
 
 
@@ -52,14 +50,12 @@ class Cli:
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No configuration of this machine, no setting left by another test."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
     for name in ("GRISTMILL_HOME", "GRISTMILL_CONFIG", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GRISTMILL_STORES__DURABLE", "false")
-    yield
-    setup_logs("warning")
 
 
 @pytest.fixture

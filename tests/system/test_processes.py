@@ -42,7 +42,7 @@ def commands(tmp_path: Path, gate: Gate) -> Iterator[Commands]:
             "GRISTMILL_MODELS__EMBEDDING__MODEL": "words",
             "GRISTMILL_MODELS__EMBEDDING__DIMENSIONS": "384",
             "GRISTMILL_PIPELINE__EMBEDDER": "openai",
-            "GRISTMILL_WORKER__SLOTS": "2",
+            "GRISTMILL_WORKER__SLOTS": "3",  # two for what is held, one for the others, whichever is submitted first
         },
     )
     yield made
@@ -93,6 +93,19 @@ def test_an_interrupted_ingest_keeps_its_work_and_goes_on(
     assert code == 1
     assert len([text for text in gate.texts() if "quick" in text]) == 1, "what was done is not done again"
     assert commands.run("doctor", "--deep")[0] == 0
+
+
+def test_an_ingest_that_waits_tells_for_what(commands: Commands, gate: Gate, folder: Path) -> None:
+    process = commands.start("ingest", folder, "--json")
+    for _ in range(2):
+        assert gate.asked.acquire(timeout=PATIENCE)
+    code, out, err = commands.run("debug", "stacks", str(process.pid), "--all", "--json")
+    assert code == 0, err
+    told = json.loads(out)["processes"]
+    assert {one["role"] for one in told} == {"worker", "nursery", "runner"}
+    waiting = [one for one in told if one["role"] == "runner" and "embedder.py" in one["stack"]]
+    assert len(waiting) == 2
+    assert all("pipeline.part" in one["tasks"][0] for one in waiting)
 
 
 def test_an_ingest_leaves_no_process_behind(commands: Commands, gate: Gate, folder: Path) -> None:

@@ -18,6 +18,7 @@ from gristmill.cli.plan import Plan
 from gristmill.cli.report import Outcome, Totals, outcome_of
 from gristmill.cli.show import Show
 from gristmill.cli.walk import Found
+from gristmill.engine import stacks
 from gristmill.engine.worker import Worker
 from gristmill.pipeline.service import FileSubmit, source_of
 from gristmill.pipeline.settings import IngestSettings
@@ -208,6 +209,7 @@ def run(
         async with open_services(settings, ports) as services:
             return await Session(services, dataset, full, show, totals, retry).run(plan)
 
+    stacks.serve()
     try:
         interrupted = anyio.run(ingest)
     finally:
