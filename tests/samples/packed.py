@@ -142,3 +142,13 @@ def words_tif() -> bytes:
     buffer = io.BytesIO()
     pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
     return buffer.getvalue()
+
+
+def locked(archive: bytes) -> bytes:
+    """A ZIP container that says of each member that it has a password."""
+    data = bytearray(archive)
+    place = data.index(b"PK\x01\x02")
+    while place >= 0:
+        data[place + 8] |= 1
+        place = data.find(b"PK\x01\x02", place + 1)
+    return bytes(data)
