@@ -12,6 +12,7 @@ from gristmill.testing.servers.redis import ADMIN, RedisServer
 from gristmill.testing.servers.waiting import until
 
 MASTER = "main"
+MARK = "replicated"  # a key outside any namespace
 
 
 class RedisSentinel:
@@ -61,6 +62,16 @@ class RedisSentinel:
     def wait_ready(self) -> None:
         """Return when the replicas follow the master and the sentinels know all of them and each other."""
         until(self._settled, f"the {self.name} did not settle")
+
+    def replicate(self) -> None:
+        """Return when every replica has all that the master took so far.
+
+        WAIT answers for the writes of its own connection only, and at once where there were none; so one is made first.
+        """
+        master = self.master
+        master.command("SET", MARK, 1)
+        if master.command("WAIT", len(self.data) - 1, 60_000) != len(self.data) - 1:
+            raise ServerFailed(f"replicas of the {self.name} stay behind their master")
 
     def fail_over(self) -> RedisServer:
         """Kill the master and return the new one when it takes writes."""
