@@ -12,11 +12,16 @@ from gristmill.testing.servers.redis import ADMIN, RedisServer
 from gristmill.testing.servers.waiting import until
 
 MASTER = "main"
+SILENCE = 30_000  # milliseconds
 MARK = "replicated"  # a key outside any namespace
 
 
 class RedisSentinel:
-    """One master, two replicas and three sentinels that take half a second of silence for the master's end."""
+    """One master, two replicas and three sentinels.
+
+    They take only a long silence for a master's end: on a busy machine a short one would have them choose another master in
+    the middle of a test, and what the replicas did not have yet would be lost. ``fail_over`` tells them.
+    """
 
     def __init__(
         self, kind: str = "valkey-9", *, replicas: int = 2, sentinels: int = 3, config: Sequence[str] = ()
@@ -77,6 +82,7 @@ class RedisSentinel:
         """Kill the master and return the new one when it takes writes."""
         old = self.master
         old.kill()
+        self.sentinels[0].command("SENTINEL", "FAILOVER", MASTER)
         until(lambda: self.master is not old and _is_master(self.master), f"the {self.name} chose no other master")
         return self.master
 
@@ -139,8 +145,8 @@ class _Sentinel(RedisServer):
     def watch(self, port: int, *, quorum: int) -> None:
         self._watched = [
             f"sentinel monitor {MASTER} 127.0.0.1 {port} {quorum}",
-            f"sentinel down-after-milliseconds {MASTER} 500",
-            f"sentinel failover-timeout {MASTER} 3000",
+            f"sentinel down-after-milliseconds {MASTER} {SILENCE}",
+            f"sentinel failover-timeout {MASTER} 10000",
             f"sentinel parallel-syncs {MASTER} 2",
         ]
 
