@@ -7,6 +7,8 @@ import re
 
 from charset_normalizer import from_bytes
 
+from gristmill.parsers.alphabets import encoding_of
+
 _BOMS = (  # the longer ones first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -15,16 +17,15 @@ _BOMS = (  # the longer ones first: the mark of UTF-32 begins with that of UTF-1
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE = 64 * 1024
-_MOST_ACCENTED = 0.4  # the share of letters outside of ASCII in a Latin script, generously
 _STRAY = 0.02  # UTF-8 with at most this share of wrong bytes is UTF-8 that was damaged, not something else
 _ALIASES = {"gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "936": "gb18030", "ks_c_5601-1987": "cp949",
             "euc-kr": "cp949", "shift_jis": "cp932", "x-sjis": "cp932", "iso-8859-1": "cp1252", "us-ascii": "utf-8",
             "ascii": "utf-8", "big5": "big5hkscs", "unicode": "utf-16"}  # fmt: skip
+_ASCII = re.compile("[\x00-\x7f]+")
 _ODD = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f\ufffd\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff]")
 _CJK = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
-_HALVES = re.compile(rb"[\x00-\x06]")  # of characters of two bytes in the scripts of Europe
+_HALVES = re.compile(rb"[\x00-\x09\x0e]")  # the row of a character of two bytes in the scripts of Europe and India
 _ISO_2022_JP = (b"\x1b$B", b"\x1b$@", b"\x1b(J")
-_LATIN = frozenset("äöüßÄÖÜéèêëàâçîïôùûœæÉÈÀÇñáíóúÁÍÓÚÑ¿¡øåØÅãõ‘’“”„–—…•€£§©®°±·«»½ \xa0ìòýþð")
 _ONE_BYTE = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874",
              "koi8_r", "mac_roman", "iso8859_2"]  # fmt: skip
 # The commonest characters of running text; a wrong guess among East Asian encodings gives rare ones instead.
@@ -35,13 +36,6 @@ _FREQUENT = {
     "euc_jp": "のにはをたがでてとしれさあいうるもなかくこすりらだまんきよつえせちそけわろやめっアイウエオカキクケコサシスセソタチツテトナニヌノハヒフヘホマミムメモヤユヨラリルレロワンー、。「」日本人年月会",
     "cp949": "이다의는에을를가고하은로지한도서기사어인나자리시대으전있스그정해일만라부과제아여수거들니것보공게적개상",
 }
-_CYRILLIC, _GREEK = frozenset("оеаинтсрвлкмдпуяыьгзбчійё"), frozenset("αοιετσνηυρπκμλωςήάίόέύώγδθ")
-_SCRIPTS = {
-    "cp1251": _CYRILLIC, "koi8_r": _CYRILLIC, "cp866": _CYRILLIC, "iso8859_5": _CYRILLIC, "cp1253": _GREEK,
-    "iso8859_7": _GREEK, "cp1255": frozenset("יוהלארתבמשנדעפחקכםטןגצ"),
-    "cp1256": frozenset("االيمنرتوبةعدسهكحفقجأىشخصطذ"), "cp874": frozenset("านรกอยเงลมดทวคตสแบจป่้ิีัะุูข็"),
-}  # fmt: skip
-_FEWEST_LETTERS = 5
 _FREQUENT_SETS = {name: frozenset(characters) for name, characters in _FREQUENT.items()}
 _FREQUENT_SETS |= dict.fromkeys(("utf-16-le", "utf-16-be"), frozenset().union(*_FREQUENT_SETS.values()))
 
@@ -58,8 +52,9 @@ def decode(data: bytes, *, declared: str = "") -> tuple[str, str]:
     wide = _wide(data)
     if wide:
         return data.decode(wide, "replace"), wide
-    if data[:_SAMPLE].isascii() and any(mark in data for mark in _ISO_2022_JP):
-        return data.decode("iso2022_jp_2", "replace"), "iso2022_jp"
+    escaped = _escaped(data)
+    if escaped:
+        return data.decode(escaped, "replace"), escaped.removesuffix("_2")
     if _decodes(data, "utf-8"):
         return data.decode(), "utf-8"
     name = _known(declared)
@@ -77,31 +72,53 @@ def odd_share(text: str) -> float:
     return len(_ODD.findall(text)) / len(text) if text else 1.0
 
 
+def _escaped(data: bytes) -> str:
+    """An encoding of seven bits that says in the text itself when its characters begin."""
+    sample = data[:_SAMPLE]
+    if not sample.isascii():
+        return ""
+    if b"\x1b$)C" in sample:
+        return "iso2022_kr"
+    if any(mark in data for mark in _ISO_2022_JP):
+        return "iso2022_jp_2"
+    if b"~{" in sample and b"~}" in sample:
+        text = sample.decode("hz", "replace")
+        wide = [char for char in text if char > "\u007f"]
+        if wide and sum(char in _FREQUENT_SETS["gb18030"] for char in wide) > 0.3 * len(wide):
+            return "hz"
+    return ""
+
+
 def _wide(data: bytes) -> str:
-    """UTF-16 or UTF-32 without a mark: NUL bytes in a regular pattern, and a decoded text without a NUL."""
+    """UTF-16 or UTF-32 without a mark: NUL bytes, and a text without them whose characters are of few scripts."""
     sample = data[:_SAMPLE]
     if b"\0" not in sample:
         return ""
-    if sample.isascii() and len(_HALVES.findall(sample)) < 0.4 * len(sample):
+    halves = max(len(_HALVES.findall(sample[first::2])) for first in (0, 1))
+    if sample.isascii() and 2 * halves < 0.7 * len(sample):
         return ""  # plain text with some NUL bytes in it
+    fitting = {}
     for name, width in (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2)):
-        if len(data) % width:
-            continue
-        try:
-            text = sample[: len(sample) - len(sample) % width].decode(name)
-        except UnicodeDecodeError as exc:
-            if exc.start < len(sample) - width:
-                continue
-            text = sample[: exc.start].decode(name)
+        text = _as_wide(sample, name, width) if len(data) % width == 0 else ""
         if text and odd_share(text) < 0.001 and _usual(text) > 0.7:
-            return name
-    return ""
+            fitting[name] = len({ord(char) >> 8 for char in text}) + sum(
+                char > "\u007f" and not ord(char) & 0xFF for char in text
+            )
+    return min(fitting, key=lambda name: fitting[name]) if fitting else ""
+
+
+def _as_wide(sample: bytes, name: str, width: int) -> str:
+    try:
+        return sample[: len(sample) - len(sample) % width].decode(name)
+    except UnicodeDecodeError as exc:
+        return sample[: exc.start].decode(name) if exc.start >= len(sample) - width else ""
 
 
 def _usual(text: str) -> float:
     """The share of characters of the scripts that documents are written in."""
-    usual = sum(1 for char in text if char < "\u0530" or "\u3000" <= char <= "\u30ff" or "\u4e00" <= char <= "\u9fff"
-                or "\uac00" <= char <= "\ud7a3" or "\uff00" <= char <= "\uffef" or "\u2010" <= char <= "\u2044")  # fmt: skip
+    usual = sum(1 for char in text if char < "\u1200" or "\u1e00" <= char <= "\u206f" or "\u20a0" <= char <= "\u22ff"
+                or "\u3000" <= char <= "\u30ff" or "\u4e00" <= char <= "\u9fff"
+                or "\uac00" <= char <= "\ud7a3" or "\uff00" <= char <= "\uffef")  # fmt: skip
     return usual / len(text)
 
 
@@ -148,25 +165,11 @@ def _east_asian(sample: bytes) -> str:
 
 def _western(sample: bytes) -> str:
     """What is left: an encoding of one byte a character, cp1252 where nothing speaks for another."""
-    high = [char for char in sample.decode("cp1252", "replace") if char > "\u007f"]
-    letters = sum(bytes((code,)).isalpha() for code in sample) + len(high)
-    if len(high) >= _FEWEST_LETTERS and len(high) > _MOST_ACCENTED * letters:
-        name = max(_SCRIPTS, key=lambda one: _frequent(sample, one))
-        if _frequent(sample, name) > 0.5:
-            return name
-    if sum(char in _LATIN for char in high) > 0.9 * len(high):
-        return "cp1252"
+    name = encoding_of(sample)
+    if name:
+        return name
     found = from_bytes(sample, cp_isolation=_ONE_BYTE).best()
     return found.encoding if found is not None else "cp1252"
-
-
-def _frequent(sample: bytes, name: str) -> float:
-    """The share of the commonest letters of this codec's script among all that is not ASCII, small letters preferred."""
-    high = [char for char in sample.decode(name, "replace") if char > "\u007f"]
-    common = _SCRIPTS[name]
-    return sum((char in common) + 0.9 * (char not in common and char.lower() in common) for char in high) / max(
-        1, len(high)
-    )
 
 
 def _mend(data: bytes) -> str | None:
@@ -178,7 +181,9 @@ def _mend(data: bytes) -> str | None:
         other = _guess(b"".join(bad)[:_SAMPLE])
         return "".join(line.decode("utf-8" if _decodes(line, "utf-8") else other, "replace") for line in lines)
     text = data.decode("utf-8", "replace")
-    return text if text.count("\ufffd") <= _STRAY * len(data) else None
+    wrong = text.count("\ufffd")
+    right = len(text) - sum(map(len, _ASCII.findall(text))) - wrong
+    return text if wrong <= min(right, _STRAY * len(data)) else None
 
 
 def _decodes(data: bytes, name: str) -> bool:

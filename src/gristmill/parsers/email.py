@@ -35,7 +35,7 @@ class EmailParser(Parser):
     """The plain body, or else the HTML one. Attachments that cannot be read leave a warning, never lose the message."""
 
     name: ClassVar[str] = "email"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)

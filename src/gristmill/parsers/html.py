@@ -46,7 +46,7 @@ class HtmlParser(Parser):
     """Headings, paragraphs, lists with their depth, tables with spans, code, quotes, captions."""
 
     name: ClassVar[str] = "html"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)

@@ -21,7 +21,7 @@ class JsonParser(Parser):
     """One value, one value a line, or several values one after the other. Numbers stay as they are written."""
 
     name: ClassVar[str] = "json"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)

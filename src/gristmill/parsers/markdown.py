@@ -30,7 +30,7 @@ class MarkdownParser(Parser):
     and ``meta``. HTML inside is read as HTML."""
 
     name: ClassVar[str] = "markdown"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)

@@ -40,7 +40,7 @@ class MsgParser(Parser):
     """Headers, the plain body or else the HTML or RTF one, attachments and attached messages as children."""
 
     name: ClassVar[str] = "msg"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         with opened(source, limits, "Outlook message") as container:

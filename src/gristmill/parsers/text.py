@@ -28,7 +28,7 @@ class TextParser(Parser):
     """Paragraphs, parted by empty lines; numbered lines as headings; source code as code, parted at top-level definitions."""
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
