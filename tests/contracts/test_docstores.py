@@ -6,9 +6,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gristmill.base import sqlite
@@ -16,7 +18,8 @@ from gristmill.base.errors import Conflict, StoreUnavailable
 from gristmill.docstores import DOCSTORES
 from gristmill.docstores.sqlite import SqliteDocStore
 from gristmill.docstores.sqlite import store as rooms
-from gristmill.ports.docstore import DocStore, Space, View
+from gristmill.ports.docstore import DocStore, Filter, Record, Space, View
+from gristmill.ports.document import Box
 from gristmill.testing.docstores import (
     ALL,
     EAST,
@@ -191,6 +194,92 @@ def test_a_file_that_is_no_database_is_an_unavailable_store(store: DocStore, tmp
             use()
 
 
+# -- older files
+
+# What version 1 made, and a chunk as it wrote it.
+FIRST = (
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE chunk(
+        rid INTEGER PRIMARY KEY AUTOINCREMENT, gen INTEGER NOT NULL, part INTEGER NOT NULL, ord INTEGER NOT NULL,
+        base_id TEXT NOT NULL, chunk_id TEXT NOT NULL, document_id TEXT NOT NULL, kind TEXT NOT NULL,
+        tags TEXT NOT NULL, available INTEGER NOT NULL, tokens INTEGER NOT NULL, created REAL NOT NULL,
+        UNIQUE(gen, part, ord))""",
+    "CREATE INDEX chunk_document ON chunk(document_id, gen, part, ord)",
+    "CREATE INDEX chunk_unavailable ON chunk(rid) WHERE available = 0",
+    "CREATE TABLE body(rid INTEGER PRIMARY KEY, content TEXT NOT NULL, rest BLOB NOT NULL)",
+    "CREATE TABLE vec(rid INTEGER PRIMARY KEY, v BLOB NOT NULL)",
+    """CREATE VIRTUAL TABLE fts USING fts5(title, toks, important, questions, content='', contentless_delete=1,
+        tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* P* S* Co Cs Cn Cf'")""",
+    "CREATE VIRTUAL TABLE vocab USING fts5vocab(fts, 'row')",
+    "INSERT INTO meta VALUES ('removed', 0)",
+    """CREATE TRIGGER chunk_gone AFTER DELETE ON chunk BEGIN
+        DELETE FROM fts WHERE rowid = OLD.rid; DELETE FROM vec WHERE rid = OLD.rid; DELETE FROM body WHERE rid = OLD.rid;
+        UPDATE meta SET value = value + 1 WHERE key = 'removed'; END""",
+    "INSERT INTO meta VALUES ('dim', 4)",
+    "INSERT INTO chunk VALUES (1, 1, 0, 0, 'ab', 'ab', 'doc', 'table', '[\"x\"]', 1, 2, 1.5)",
+    "INSERT INTO fts(rowid, title, toks, important, questions) VALUES (1, 'a', 'old words', '', '')",
+    "PRAGMA user_version=1",
+)
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    path = tmp_path / "kb" / "t" / "d.db"
+    path.parent.mkdir(parents=True)
+    connection = sqlite.connect(path)
+    for statement in FIRST:
+        connection.execute(statement)
+    rest = ["a.md", [2, 3], [[2, 0.5, 1, 2, 3]], ["Top"], "p1", ["k"], ["why?"]]
+    connection.execute("INSERT INTO body VALUES (1, 'old words', ?)", (msgspec.msgpack.encode(rest),))
+    connection.execute("INSERT INTO vec VALUES (1, ?)", (EAST,))
+    connection.close()
+    return path
+
+
+def test_a_file_of_the_first_version_goes_on_with_all_that_is_in_it(store: DocStore, older: Path) -> None:
+    [found] = store.chunks(SPACE, ALL, "doc")
+    assert found == Record(
+        gen=1, part=0, ord=0, chunk_id="ab", document_id="doc", document="a.md", content="old words", vector=b"", tokens=2,
+        kind="table", pages=[2, 3], boxes=[Box(2, 0.5, 1, 2, 3)], path=["Top"], asset="p1", keywords=["k"],
+        questions=["why?"], tags=["x"], created=1.5,
+    )  # fmt: skip
+    assert store.check(SPACE) == []
+    assert found_by_words(store, "old", where=Filter(pages=((3, 3),))) == found_by_vector(store, EAST) == ["old words"]
+    assert found_by_words(store, "old", where=Filter(pages=((1, 1),))) == []
+    assert [one.content for one in store.named(SPACE, ALL, "a")] == ["old words"]
+    store.write(SPACE, [a_record("new words", ord=1, parent=0, fields={"n_long": 1})])
+    assert store.chunks(SPACE, ALL, "doc")[1].parent_id == "ab"
+    assert store.sweep(SPACE, [1]) == 2
+    assert store.check(SPACE) == []
+
+
+def test_an_older_file_becomes_what_a_new_one_is(store: DocStore, older: Path, tmp_path: Path) -> None:
+    other = Space("t", "new", 4)
+    store.write(other, [a_record("x")])
+    assert store.generations(SPACE) == {1: 1}
+    store.close()
+    assert shape(older) == shape(tmp_path / "kb" / "t" / "new.db")
+
+
+def shape(path: Path) -> set[tuple[str, ...]]:
+    """Every table with its columns, every index and trigger."""
+    plain = sqlite3.connect(path)
+    names = plain.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall()
+    tables = [name for kind, name, _ in names if kind == "table" and name not in ("fts", "vocab")]
+    columns = {(table, *map(str, row)) for table in tables for row in plain.execute(f"PRAGMA table_info({table})")}
+    plain.close()
+    return set(names) | columns
+
+
+def test_two_processes_bring_an_older_file_up_to_date_once(older: Path, tmp_path: Path) -> None:
+    stores = [SqliteDocStore(tmp_path / "kb") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda store: store.generations(SPACE), stores)) == [{1: 1}] * 4
+    assert stores[0].check(SPACE) == []
+    for store in stores:
+        store.close()
+
+
 # -- damage
 
 DAMAGES = {
@@ -200,6 +289,8 @@ DAMAGES = {
     "vectors of a wrong length": ("UPDATE vec SET v = x'0000' WHERE rid = 2", True),
     "chunk ids that occur more than once": ("UPDATE chunk SET chunk_id = (SELECT chunk_id FROM chunk)", True),
     "chunks of 2 documents": ("UPDATE chunk SET document_id = 'z' WHERE rid = 2", True),
+    "chunks without their parent": ("UPDATE chunk SET parent = 9 WHERE rid = 2", True),
+    "rows of fields without a chunk": ("INSERT INTO field VALUES (99, '{}')", False),
     "texts without a chunk": ("INSERT INTO body VALUES (99, 'x', x'')", False),
     "vectors without a chunk": ("INSERT INTO vec VALUES (99, x'')", False),
     "entries in the word index without a chunk": ("INSERT INTO fts(rowid, toks) VALUES (99, 'x')", False),

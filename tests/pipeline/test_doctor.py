@@ -85,7 +85,9 @@ PLANTS = {
         "retry",
     ),
     "a chunk id is doubled": Plant(
-        lambda home, a: in_store(home, "UPDATE chunk SET chunk_id = (SELECT chunk_id FROM chunk) WHERE rid = 2"),
+        lambda home, a: in_store(
+            home, "UPDATE chunk SET chunk_id = (SELECT chunk_id FROM chunk WHERE rid = 1) WHERE rid = 2"
+        ),
         "docstore",
         "1 chunk ids that occur more than once",
         "retry",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from gristmill.base.errors import GenerationClosed
 from gristmill.base.ids import digest
@@ -30,8 +31,9 @@ def records(
     document_id: str,
     document: str,
     created: float,
+    parents: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Record]:
-    """The records of a piece whose first chunk is number ``first`` of part ``part``."""
+    """The records of a piece whose first chunk is number ``first`` of part ``part``. ``parents``: see ``parents_of``."""
     return [
         Record(
             gen=gen,
@@ -53,9 +55,17 @@ def records(
             tags=chunk.tags,
             available=chunk.searched,
             created=created,
+            parent=parents.get(chunk.parent, -1) if chunk.searched else -1,
+            title=chunk.title,
+            fields=chunk.fields,
         )
         for n, (chunk, vector) in enumerate(zip(chunks, vectors, strict=True))
     ]
+
+
+def parents_of(chunks: Sequence[Chunk]) -> dict[str, int]:
+    """By the name that children call them: the numbers of the chunks of a part that have children."""
+    return {chunk.parent: n for n, chunk in enumerate(chunks) if chunk.parent and not chunk.searched}
 
 
 def write(store: DocStore, space: Space, batch: Sequence[Record], writable: Callable[[int], bool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -18,11 +19,20 @@ class Space(msgspec.Struct, frozen=True):
     dim: int
 
 
+# What ends the key of a field: whole number, number, "YYYY-MM-DD HH:MM:SS", "yes" or "no", text.
+FIELD_TYPES = ("_long", "_flt", "_dt", "_kwd", "_raw")
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+
+
 class Record(msgspec.Struct):
     """A chunk as stored. ``(gen, part, ord)`` is its technical identity: writing it again overwrites itself.
 
     ``chunk_id`` is xxh3-128 of document, normalised text and occurrence: stable over re-ingestions. ``content`` is what
-    is shown; ``heading`` is the path of headings above it; ``vector`` is ``dim`` little-endian float32, normalised.
+    is shown; ``path`` are the headings above it; ``vector`` is ``dim`` little-endian float32, normalised.
+
+    ``parent`` is the ``ord`` of the record, in the same generation and part, that this is a piece of (-1: none);
+    ``parent_id`` is that one's ``chunk_id``, which stores fill in when they read. ``title`` is searched like a heading.
+    ``fields`` are values of a row: the key is the column's name and one of ``FIELD_TYPES``, which says how it is compared.
     """
 
     gen: int
@@ -44,6 +54,10 @@ class Record(msgspec.Struct):
     tags: list[str] = []
     available: bool = True
     created: float = 0.0
+    parent: int = -1
+    parent_id: str = ""
+    title: str = ""
+    fields: dict[str, int | float | str] = {}
 
 
 class View(msgspec.Struct, frozen=True):
@@ -53,12 +67,41 @@ class View(msgspec.Struct, frozen=True):
     hidden: frozenset[int]
 
 
+class Condition(msgspec.Struct, frozen=True):
+    """What a field of a record is compared with. A record without the column never meets it.
+
+    Fields that are numbers are compared with ``number``, dates with ``moment``, yes and no with ``flag``, texts with
+    ``text``; where that is missing, the two are different. Texts are compared character by character, and as larger or
+    smaller only where ``number`` is missing: ``"9"`` is not more than 10.
+    """
+
+    column: str
+    op: Operator
+    text: str
+    number: int | float | None = None
+    moment: str | None = None
+    flag: str | None = None
+
+    def sides(self) -> dict[str, int | float | str | None]:
+        """By the key of a field: what it is compared with."""
+        ordered = self.op not in ("=", "!=")
+        text = None if ordered and self.number is not None else self.text
+        sides = (self.number, self.number, self.moment, None if ordered else self.flag, text)
+        return {self.column + ending: side for ending, side in zip(FIELD_TYPES, sides, strict=True)}
+
+
 class Filter(msgspec.Struct, frozen=True):
-    """Narrows a search. Empty means all."""
+    """Narrows a search. Empty means all; a record meets every one that is given.
+
+    ``documents``, ``kinds``, ``tags``: one of these. ``pages``: on a page of one of these ranges, both ends included.
+    ``conditions``: all of them.
+    """
 
     documents: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    pages: tuple[tuple[int, int], ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 class Hit(msgspec.Struct):
@@ -117,6 +160,14 @@ class DocStore(ABC):
     @abstractmethod
     def get(self, space: Space, rids: Sequence[int]) -> dict[int, Record]:
         """Records by rid, without their vectors."""
+
+    @abstractmethod
+    def parents(self, space: Space, rids: Sequence[int]) -> dict[int, int]:
+        """The rid of the parent of each of these that has one."""
+
+    @abstractmethod
+    def named(self, space: Space, view: View, beginning: str, limit: int = 2) -> list[Record]:
+        """The records whose ``chunk_id`` begins so, those that searches do not see included, without their vectors."""
 
     @abstractmethod
     def chunks(

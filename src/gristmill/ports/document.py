@@ -140,6 +140,8 @@ class Chunk(msgspec.Struct, omit_defaults=True):
 
     ``path`` is the chain of headings above it; ``kind`` the kind of its main block; ``tokens`` is counted on ``text``.
     ``parent`` joins children to the chunk that they are pieces of, which goes before them and is not ``searched`` itself.
+    ``title`` counts in searches in place of the document's name. ``fields`` are a row's values by column, see ``fields``
+    of ``Record``.
     """
 
     text: str
@@ -154,6 +156,8 @@ class Chunk(msgspec.Struct, omit_defaults=True):
     tags: list[str] = []
     parent: str = ""
     searched: bool = True
+    title: str = ""
+    fields: dict[str, int | float | str] = {}
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):

@@ -10,7 +10,7 @@ import pytest
 
 from gristmill.base.errors import Conflict
 from gristmill.base.ids import digest
-from gristmill.ports.docstore import DocStore, Filter, Hit, Record, Space, View
+from gristmill.ports.docstore import Condition, DocStore, Filter, Hit, Record, Space, View
 from gristmill.ports.document import Box
 from gristmill.search.tokens import tokenize
 from gristmill.search.vectors import pack
@@ -87,6 +87,14 @@ class DocStoreContract:
             questions=["why?"],
             tags=["a", "b"],
             created=1.25,
+            title="A paper's title",
+            fields={
+                "price_flt": 1.5,
+                "n_long": 2**53 + 1,
+                "年_raw": "x'\"",
+                "new_kwd": "yes",
+                "at_dt": "2024-02-29 00:00:00",
+            },
         )
         store.write(SPACE, [record])
         [found] = store.chunks(SPACE, ALL, "doc")
@@ -289,6 +297,120 @@ class DocStoreContract:
         assert set(found_by_words(store, "word", where=where)) == expected
         assert set(found_by_vector(store, EAST, where=where)) == expected
 
+    @pytest.mark.parametrize(
+        ("pages", "expected"),
+        [
+            ([(1, 1)], {"a"}),
+            ([(2, 2)], {"a", "b"}),
+            ([(3, 3)], set()),
+            ([(3, 9)], {"b"}),
+            ([(1, 1), (4, 4)], {"a", "b"}),
+            ([(0, 10**12)], {"a", "b"}),
+        ],
+    )
+    def test_pages_narrow_both_legs(self, store: DocStore, pages: list[tuple[int, int]], expected: set[str]) -> None:
+        records = [a_record("a", pages=[1, 2]), a_record("b", ord=1, pages=[2, 4]), a_record("c", ord=2)]
+        store.write(SPACE, records)
+        where = Filter(pages=tuple(pages))
+        assert set(found_by_words(store, "a", "b", "c", where=where)) == expected
+        assert set(found_by_vector(store, EAST, where=where)) == expected
+
+    @pytest.mark.parametrize(
+        ("condition", "expected"),
+        [
+            (Condition("price", ">=", "10", 10), {"whole", "float"}),
+            (Condition("price", "<", "10.5", 10.5), {"whole", "small"}),
+            (Condition("price", "=", "10", 10), {"whole"}),
+            (Condition("price", "!=", "10", 10), {"float", "small", "text"}),
+            (Condition("price", "<", "a"), {"text"}),
+            (Condition("price", "=", "9 or so"), {"text"}),
+            (Condition("price", "<=", "a number", None, "2024-01-01 00:00:00", "yes"), {"text"}),
+            (Condition("day", "<", "2024-03-01", None, "2024-03-01 00:00:00"), {"small"}),
+            (Condition("day", ">=", "2024-03-01", None, "2024-03-01 00:00:00"), {"whole"}),
+            (Condition("new", "=", "true", None, None, "yes"), {"float"}),
+            (Condition("new", "!=", "true", None, None, "yes"), {"small"}),
+            (Condition("new", ">", "true", None, None, "yes"), set()),
+            (Condition("pric", "=", "10", 10), set()),
+            (Condition("nothing", "!=", "10", 10), set()),
+            (Condition("price_long", "=", "10", 10), set()),
+            (Condition("x' OR 1=1 --", "!=", "' OR 1=1 --"), set()),
+        ],
+    )
+    def test_conditions_on_fields_narrow_both_legs(
+        self, store: DocStore, condition: Condition, expected: set[str]
+    ) -> None:
+        store.write(
+            SPACE,
+            [
+                a_record("whole", ord=0, fields={"price_long": 10, "day_dt": "2024-03-01 12:00:00"}),
+                a_record("float", ord=1, fields={"price_flt": 10.5, "new_kwd": "yes"}),
+                a_record("small", ord=2, fields={"price_long": 9, "day_dt": "2023-12-31 00:00:00", "new_kwd": "no"}),
+                a_record("text", ord=3, fields={"price_raw": "9 or so"}),
+                a_record("none", ord=4),
+            ],
+        )
+        where = Filter(conditions=(condition,))
+        assert set(found_by_words(store, "whole", "float", "small", "text", "none", where=where)) == expected
+        assert set(found_by_vector(store, EAST, where=where)) == expected
+        both = Filter(conditions=(condition, Condition("price", "=", "10", 10)))
+        assert set(found_by_vector(store, EAST, where=both)) == expected & {"whole"}
+
+    def test_a_title_finds_its_chunk(self, store: DocStore) -> None:
+        store.write(SPACE, [a_record("it ends", title="The fencing of leases"), a_record("other", ord=1)])
+        assert found_by_words(store, "fencing") == ["it ends"]
+
+    # -- parents and names
+    def test_children_know_their_parent_whatever_it_is_called_later(self, store: DocStore) -> None:
+        for gen in (1, 2):
+            for part in (0, 7):
+                store.write(
+                    SPACE,
+                    [
+                        a_record("before", gen=gen, part=part, ord=0),
+                        a_record("one two", gen=gen, part=part, ord=1, available=False),
+                        a_record("one", gen=gen, part=part, ord=2, parent=1),
+                        a_record("two", gen=gen, part=part, ord=3, parent=1),
+                    ],
+                )
+            store.seal(SPACE, gen)
+        records = store.chunks(SPACE, View(1, frozenset()), "doc")
+        assert [one.content for one in records] == ["before", "one", "two"] * 2
+        ids = [one.parent_id for one in records]
+        assert (ids[0], ids[3]) == ("", "")
+        assert ids[1] == ids[2] != ids[4] == ids[5]
+        for parent_id, part in ((ids[1], 0), (ids[4], 7)):
+            [parent] = store.named(SPACE, View(1, frozenset()), parent_id)
+            assert (parent.content, parent.part, parent.available, parent.parent) == ("one two", part, False, -1)
+        rids = [hit.rid for hit in store.find_vector(SPACE, ALL, EAST, 99, NO_FILTER)]
+        found = store.get(SPACE, rids)
+        above = store.parents(SPACE, [*rids, 99_999])
+        assert {(found[rid].gen, found[rid].part, found[rid].content) for rid in above} == {
+            (gen, part, text) for gen in (1, 2) for part in (0, 7) for text in ("one", "two")
+        }
+        parents = store.get(SPACE, list(above.values()))
+        assert all(
+            (parents[p].gen, parents[p].part, parents[p].ord) == (found[c].gen, found[c].part, 1)
+            for c, p in above.items()
+        )
+        assert store.parents(SPACE, []) == store.parents(Space("t", "empty", 4), rids) == {}
+        assert store.check(SPACE) == []
+
+    def test_a_chunk_is_found_by_the_beginning_of_its_id_where_it_is_visible(self, store: DocStore) -> None:
+        store.write(SPACE, [a_record("x", gen=gen, chunk_id=f"ab{gen}", ord=0) for gen in (1, 2, 3)])
+        for beginning, seen in (
+            ("ab", ["ab1", "ab3"]),
+            ("ab3", ["ab3"]),
+            ("ab2", []),
+            ("b", []),
+            ("%", []),
+            ("ab1_", []),
+        ):
+            found = store.named(SPACE, View(3, frozenset({2})), beginning)
+            assert [one.chunk_id for one in found] == seen
+        assert [one.chunk_id for one in store.named(SPACE, ALL, "", limit=2)] == ["ab1", "ab2"]
+        assert store.named(Space("t", "empty", 4), ALL, "ab") == []
+
+    # -- scores of what is known
     def test_scores_of_given_records_are_those_of_the_legs(self, store: DocStore) -> None:
         vectors = (EAST, NORTH, BETWEEN)
         store.write(SPACE, [a_record(f"lease {'x ' * n}", ord=n, vector=vectors[n]) for n in range(3)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import operator
 import struct
 import threading
 from collections import Counter, deque
@@ -18,7 +19,7 @@ import msgspec
 from gristmill.base.errors import Conflict, NotFound
 from gristmill.base.ids import digest
 from gristmill.ports.catalog import Dataset
-from gristmill.ports.docstore import DocStore, Filter, Flaw, Hit, Record, Space, View
+from gristmill.ports.docstore import Condition, DocStore, Filter, Flaw, Hit, Record, Space, View
 from gristmill.providers.lexical import LexicalEmbedder
 from gristmill.search.tokens import tokenize
 from gristmill.search.vectors import unpack
@@ -94,7 +95,7 @@ class FakeDocStore(DocStore):
 
     def score_terms(self, space: Space, terms: Sequence[str], rids: Sequence[int]) -> dict[int, float]:
         room = self._room(space)
-        words = {rid: Counter(tokenize(" ".join([*one.path, one.content]))) for rid, one in room.items()}
+        words = {rid: Counter(tokenize(" ".join([one.title, *one.path, one.content]))) for rid, one in room.items()}
         rarity = {
             term: math.log(1 + len(room) / (0.5 + sum(term in of for of in words.values()))) for term in set(terms)
         }
@@ -111,7 +112,25 @@ class FakeDocStore(DocStore):
 
     def get(self, space: Space, rids: Sequence[int]) -> dict[int, Record]:
         room = self._room(space)
-        return {rid: msgspec.structs.replace(room[rid], vector=b"") for rid in rids if rid in room}
+        above = self.parents(space, rids)
+        names = {rid: room[above[rid]].chunk_id for rid in above}
+        return {
+            rid: msgspec.structs.replace(room[rid], vector=b"", parent_id=names.get(rid, ""))
+            for rid in rids
+            if rid in room
+        }
+
+    def parents(self, space: Space, rids: Sequence[int]) -> dict[int, int]:
+        room = self._room(space)
+        places = {_place(one): rid for rid, one in room.items()}
+        above = {rid: (room[rid].gen, room[rid].part, room[rid].parent) for rid in rids if rid in room}
+        return {rid: places[place] for rid, place in above.items() if place in places}
+
+    def named(self, space: Space, view: View, beginning: str, limit: int = 2) -> list[Record]:
+        mine = [
+            rid for rid, one in self._room(space).items() if _visible(one, view) and one.chunk_id.startswith(beginning)
+        ]
+        return sorted(self.get(space, mine).values(), key=lambda one: one.chunk_id)[:limit]
 
     def chunks(
         self, space: Space, view: View, document_id: str, offset: int = 0, limit: int | None = None
@@ -153,12 +172,13 @@ class FakeDocStore(DocStore):
         return [
             rid
             for rid, one in self._room(space).items()
-            if one.gen <= view.hi
-            and one.gen not in view.hidden
+            if _visible(one, view)
             and one.available
             and (not where.documents or one.document_id in where.documents)
             and (not where.kinds or one.kind in where.kinds)
             and (not where.tags or set(one.tags) & set(where.tags))
+            and (not where.pages or any(first <= page <= last for page in one.pages for first, last in where.pages))
+            and all(_meets(one, condition) for condition in where.conditions)
         ]
 
     def _remove(self, space: Space, gone: Callable[[Record], bool]) -> int:
@@ -171,6 +191,24 @@ class FakeDocStore(DocStore):
 
 def _place(record: Record) -> tuple[int, int, int]:
     return record.gen, record.part, record.ord
+
+
+def _visible(record: Record, view: View) -> bool:
+    return record.gen <= view.hi and record.gen not in view.hidden
+
+
+_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+def _meets(record: Record, condition: Condition) -> bool:
+    """Whether one of the record's fields does."""
+    sides = condition.sides()
+    mine = [(record.fields[key], side) for key, side in sides.items() if key in record.fields]
+    if condition.op == "!=":
+        return any(side is None or value != side for value, side in mine)
+    return any(side is not None and _COMPARED[condition.op](value, side) for value, side in mine)
 
 
 def _best(scores: Mapping[int, float], limit: int) -> list[Hit]:

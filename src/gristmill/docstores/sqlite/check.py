@@ -9,6 +9,11 @@ from gristmill.ports.docstore import Flaw
 
 # What is missing at a chunk: each query gives the chunk's document and generation, and how many there are of them.
 _OF_CHUNKS = (
+    (
+        "{n} chunks without their parent",
+        """SELECT c.rid FROM chunk c LEFT JOIN chunk p ON p.gen = c.gen AND p.part = c.part AND p.ord = c.parent
+            WHERE c.parent >= 0 AND p.rid IS NULL""",
+    ),
     ("{n} chunks without a text", "SELECT rid FROM chunk EXCEPT SELECT rid FROM body"),
     ("{n} chunks without a vector", "SELECT rid FROM chunk EXCEPT SELECT rid FROM vec"),
     ("{n} chunks without an entry in the word index", "SELECT rid FROM chunk EXCEPT SELECT id FROM fts_docsize"),
@@ -21,6 +26,7 @@ _OF_CHUNKS = (
 _STRAYS = (
     ("{n} texts without a chunk", "SELECT rid FROM body EXCEPT SELECT rid FROM chunk"),
     ("{n} vectors without a chunk", "SELECT rid FROM vec EXCEPT SELECT rid FROM chunk"),
+    ("{n} rows of fields without a chunk", "SELECT rid FROM field EXCEPT SELECT rid FROM chunk"),
     ("{n} entries in the word index without a chunk", "SELECT id FROM fts_docsize EXCEPT SELECT rid FROM chunk"),
 )
 _OF_GENERATIONS = (

@@ -7,27 +7,31 @@ from typing import Any
 
 import msgspec
 
-from gristmill.ports.docstore import Filter, View
+from gristmill.ports.docstore import Condition, Filter, View
 
 # FTS5 reads every posting of every term (it has no WAND): the rarest terms decide the order, the others only cost.
 MOST_TERMS = 8
 _BM25 = "-bm25(fts, 2.0, 1.0, 2.0, 2.0)"  # title, text, keywords, questions
 
 
-def json_of(values: Iterable[int] | Iterable[str]) -> str:
+def json_of(values: Iterable[int] | Iterable[str] | Iterable[tuple[int, int]]) -> str:
     """A list as one parameter, for ``json_each``."""
     return msgspec.json.encode(list(values)).decode()
 
 
 def seen(view: View, where: Filter) -> tuple[str, list[Any]]:
     """The condition on ``chunk c`` of what a reader may see and wants to see."""
-    conditions = ["c.gen <= ?", "c.available = 1"]
-    parameters: list[Any] = [view.hi]
-    if view.hidden:
-        conditions.append("c.gen NOT IN (SELECT value FROM json_each(?))")
-        parameters.append(json_of(view.hidden))
+    condition, parameters = visible(view)
     narrow, more = narrowed(where)
-    return " AND ".join(conditions + narrow), parameters + more
+    return " AND ".join([condition, "c.available = 1", *narrow]), parameters + more
+
+
+def visible(view: View) -> tuple[str, list[Any]]:
+    """The condition on ``chunk c`` of the generations that a reader may see."""
+    condition, parameters = "c.gen <= ?", [view.hi]
+    if not view.hidden:
+        return condition, parameters
+    return f"{condition} AND c.gen NOT IN (SELECT value FROM json_each(?))", [*parameters, json_of(view.hidden)]  # noqa: S608 a constant
 
 
 def narrowed(where: Filter) -> tuple[list[str], list[Any]]:
@@ -42,7 +46,31 @@ def narrowed(where: Filter) -> tuple[list[str], list[Any]]:
             "EXISTS (SELECT 1 FROM json_each(c.tags) t WHERE t.value IN (SELECT value FROM json_each(?)))"
         )
         parameters.append(json_of(where.tags))
+    if where.pages:
+        conditions.append(
+            "EXISTS (SELECT 1 FROM json_each(c.pages) p, json_each(?) r WHERE p.value BETWEEN json_extract(r.value, '$[0]')"
+            " AND json_extract(r.value, '$[1]'))"
+        )
+        parameters.append(json_of(where.pages))
+    for one in where.conditions:
+        condition, more = _compared(one)
+        conditions.append(
+            f"EXISTS (SELECT 1 FROM field f, json_each(f.fields) e WHERE f.rid = c.rid AND ({condition}))"  # noqa: S608 see there
+        )
+        parameters += more
     return conditions, parameters
+
+
+def _compared(one: Condition) -> tuple[str, list[Any]]:
+    """The condition on a field ``e``: operators and question marks, nothing else."""
+    sides = one.sides()
+    op = "=" if one.op == "!=" else one.op
+    compared = [(key, side) for key, side in sides.items() if side is not None]
+    met = " OR ".join(f"(e.key = ? AND e.value {op} ?)" for _ in compared) or "0"
+    parameters = [value for pair in compared for value in pair]
+    if one.op != "!=":  # what is not equal is different, whatever its type
+        return met, parameters
+    return f"e.key IN (SELECT value FROM json_each(?)) AND NOT ({met})", [json_of(sides), *parameters]  # noqa: S608 see above
 
 
 def allowed(connection: Any, where: Filter) -> set[int] | None:

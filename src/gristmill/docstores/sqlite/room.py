@@ -10,7 +10,7 @@ from typing import Any
 
 from gristmill.base.errors import Conflict, StoreUnavailable
 from gristmill.base.sqlite import connect, driver, writing
-from gristmill.docstores.sqlite.layout import VERSION, create
+from gristmill.docstores.sqlite.layout import VERSION, create, upgrade
 from gristmill.docstores.sqlite.matrix import Matrix
 
 
@@ -110,10 +110,12 @@ class Room:
     def _open(self) -> Any:
         connection = connect(self.path)
         try:
-            if _version(connection) == 0:
-                with writing(connection):
-                    if _version(connection) == 0:  # another process may have been faster
+            if _version(connection) < VERSION:
+                with writing(connection):  # another process may have been faster
+                    if _version(connection) == 0:
                         create(connection)
+                    elif _version(connection) < VERSION:
+                        upgrade(connection)
             newer = _version(connection) > VERSION
         except BaseException:
             connection.close()

@@ -20,6 +20,7 @@ log = get_logger(__name__)
 MOST_ROOMS = 64  # open at once
 MOST_BYTES = 1024**3  # of vectors in memory
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_LAST = "\U0010ffff"  # after any other character
 _MERGE = 500  # pages that one upkeep merges in the word index
 
 
@@ -120,6 +121,29 @@ class SqliteDocStore(DocStore):
             return {}
         with room.reading() as connection:
             return dict(layout.shown(connection, "c.rid IN (SELECT value FROM json_each(?))", (legs.json_of(rids),)))
+
+    def parents(self, space: Space, rids: Sequence[int]) -> dict[int, int]:
+        room = self._room(space)
+        if not rids or not room.exists:
+            return {}
+        with room.reading() as connection:
+            return dict(
+                connection.execute(
+                    """SELECT c.rid, p.rid FROM chunk c JOIN chunk p ON p.gen = c.gen AND p.part = c.part AND p.ord = c.parent
+                    WHERE c.parent >= 0 AND c.rid IN (SELECT value FROM json_each(?))""",
+                    (legs.json_of(rids),),
+                ).fetchall()
+            )
+
+    def named(self, space: Space, view: View, beginning: str, limit: int = 2) -> list[Record]:
+        room = self._room(space)
+        if not room.exists:
+            return []
+        condition, parameters = legs.visible(view)
+        mine = f"{condition} AND c.chunk_id >= ? AND c.chunk_id < ? ORDER BY c.chunk_id LIMIT ?"
+        with room.reading() as connection:
+            rows = layout.shown(connection, mine, [*parameters, beginning, beginning + _LAST, limit])
+        return [record for _, record in rows]
 
     def chunks(
         self, space: Space, view: View, document_id: str, offset: int = 0, limit: int | None = None
