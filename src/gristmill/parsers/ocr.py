@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy
 
 from gristmill.base.registry import imported
 from gristmill.parsers.order import columns_first
+from gristmill.parsers.upright import Sides, Slant
 from gristmill.ports.document import Block, Box
 
 EXTRA = "reading pictures and scanned pages needs OCR: pip install 'gristmill[ocr]'"
 SIDE = 4_000  # pixels: no picture is larger when it is looked at
+LEAST_CONF = 0.5  # what the engine is less sure of is no text
+_SURE = 0.9  # what holds no letter and no digit is a stain or a rule, unless the engine is that sure of it
 _SMALLEST = 8  # pixels: nobody has written anything in less
 _SHORT = 400  # pixels
-_THREADS = 1
+_THREADS = 1  # a runner reads one document at a time on one core; more cores are for more runners
 _CLOSE = 0.9  # of a line's height: what follows at a smaller distance is of the same paragraph
+_FULL = 3.0  # of a line's height: a line that ends this far before its paragraph does was ended on purpose
+_CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 _PARTS = {
     "Global.log_level": "critical",
+    "Global.text_score": LEAST_CONF,
     "EngineConfig.onnxruntime.intra_op_num_threads": _THREADS,
     "EngineConfig.onnxruntime.inter_op_num_threads": _THREADS,
 }
@@ -29,7 +37,10 @@ _PARTS = {
 
 @dataclass
 class OcrLine:
-    """A line of text with its place in the picture, in pixels, and how sure the engine is of it."""
+    """A line of text, with how sure the engine is of it, and where it stands in the picture when that is held upright.
+
+    ``place`` is where it stands in the picture as it is, where that is another place. All in pixels.
+    """
 
     text: str
     x0: float
@@ -38,6 +49,25 @@ class OcrLine:
     y1: float
     size: float  # its height
     conf: float
+    place: Sides | None = None
+
+    @property
+    def sides(self) -> Sides:
+        """Left, top, right and bottom in the picture as it is."""
+        return self.place or (self.x0, self.y0, self.x1, self.y1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an engine finds: corners, text and confidence of each line (None: nothing), and whether most stand on their head.
+
+    Corners go around a line from its top left as the picture shows it.
+    """
+
+    boxes: Any
+    txts: Any
+    scores: Any
+    flipped: bool = False
 
 
 def installed() -> bool:
@@ -45,26 +75,58 @@ def installed() -> bool:
     return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
 
 
+class Engine:
+    """rapidocr, which also says whether what it has read stood on its head: it turns such lines and forgets it."""
+
+    def __init__(self) -> None:
+        # OpenCV has a pool of threads of its own, one for each core of the machine.
+        imported("cv2").setNumThreads(_THREADS)
+        self._rapid = imported("rapidocr").RapidOCR(params=_PARTS)
+
+    def __call__(self, picture: Any) -> Found:
+        """What is written in an array of RGB pixels."""
+        rapid = self._rapid
+        scaled, record = rapid.preprocess_img(picture[:, :, ::-1])  # it is used to the order of OpenCV
+        lines, turns, words, crops = rapid.run_ocr_steps(scaled, record)
+        if lines.boxes is None or words.txts is None:
+            return Found(None, None, None)
+        labels = [label for label, _ in turns.cls_res or ()]
+        flipped = sum("180" in label for label in labels) > len(labels) / 2
+        found = rapid.build_final_output(picture, lines, turns, words, crops, record)
+        return Found(found.boxes, found.txts, found.scores, flipped)
+
+
 @cache
 def engine() -> Any:
     """The engine, loaded once in a process: it takes most of a second and some hundred megabytes."""
-    return imported("rapidocr").RapidOCR(params=_PARTS)
+    return Engine()
 
 
 def read_lines(picture: Any) -> list[OcrLine]:
-    """The lines of a picture (an array of RGB pixels) in reading order: columns are read one after the other."""
+    """The lines of a picture (an array of RGB pixels) in reading order: columns are read one after the other.
+
+    A picture that lies on its side, stands on its head or is askew is read as if it were held upright.
+    """
     height, width = picture.shape[:2]
     if min(height, width) < _SMALLEST:
         return []
     found = engine()(_padded(picture))
     if found.txts is None or found.boxes is None:
         return []
+    corners = [[(float(x), float(y)) for x, y in box] for box in found.boxes]
+    slant = Slant.of(corners, found.txts, flipped=found.flipped)
     lines = []
-    for corners, text, conf in zip(found.boxes, found.txts, found.scores, strict=True):
-        xs, ys = [float(x) for x, _ in corners], [float(y) for _, y in corners]
-        if text.strip():
-            lines.append(OcrLine(text, min(xs), min(ys), max(xs), max(ys), max(ys) - min(ys), float(conf)))
+    for box, text, conf in zip(corners, found.txts, found.scores, strict=True):
+        if _is_text(text, conf):
+            x0, y0, x1, y1 = slant.upright(box)
+            lines.append(OcrLine(text.strip(), x0, y0, x1, y1, y1 - y0, float(conf), slant.place(box)))
     return columns_first(lines)
+
+
+def _is_text(text: str, conf: float) -> bool:
+    if conf < LEAST_CONF or not text.strip():
+        return False
+    return conf >= _SURE or any(character.isalnum() for character in text)
 
 
 def _padded(picture: Any) -> Any:
@@ -82,12 +144,19 @@ def ocr_blocks(lines: Sequence[OcrLine], page: int, scale: float) -> Iterator[Bl
     """Paragraphs: lines below each other in one column without a gap between. ``scale`` is points in a pixel."""
     paragraph: list[OcrLine] = []
     for line in lines:
-        if paragraph and not _follows(paragraph[-1], line):
+        if paragraph and not (_beside(paragraph[-1], line) or _follows(paragraph[-1], line)):
             yield _block(paragraph, page, scale)
             paragraph = []
         paragraph.append(line)
     if paragraph:
         yield _block(paragraph, page, scale)
+
+
+def _beside(before: OcrLine, line: OcrLine) -> bool:
+    """Whether the second is the rest of the first: what stands in one line is not always found as one."""
+    height = min(before.size, line.size)
+    shared = min(before.y1, line.y1) - max(before.y0, line.y0)
+    return shared > 0.6 * height and -0.5 * height < line.x0 - before.x1 < 2 * height
 
 
 def _follows(before: OcrLine, line: OcrLine) -> bool:
@@ -98,9 +167,22 @@ def _follows(before: OcrLine, line: OcrLine) -> bool:
 
 
 def _block(lines: Sequence[OcrLine], page: int, scale: float) -> Block:
-    sides = (min(line.x0 for line in lines), min(line.y0 for line in lines),
-             max(line.x1 for line in lines), max(line.y1 for line in lines))  # fmt: skip
+    places = [line.sides for line in lines]
+    sides = (min(place[0] for place in places), min(place[1] for place in places),
+             max(place[2] for place in places), max(place[3] for place in places))  # fmt: skip
     box = Box(page, *(round(side * scale, 1) for side in sides))
     conf = sum(line.conf for line in lines) / len(lines)
-    text = "\n".join(line.text for line in lines)
-    return Block("text", text, boxes=[box], page=page, source="ocr", conf=round(conf, 3))
+    return Block("text", _joined(lines), boxes=[box], page=page, source="ocr", conf=round(conf, 3))
+
+
+def _joined(lines: Sequence[OcrLine]) -> str:
+    """Running text where lines are full: no blank inside of Chinese. A line that ends early keeps its end."""
+    right = max(line.x1 for line in lines)
+    text = lines[0].text
+    for before, line in pairwise(lines):
+        if not _beside(before, line) and before.x1 < right - _FULL * before.size:
+            text += "\n"
+        elif not (_CJK.match(text[-1]) and _CJK.match(line.text[0])):
+            text += " "
+        text += line.text
+    return text

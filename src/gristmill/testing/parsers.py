@@ -43,6 +43,7 @@ class FakeOcrResult:
     boxes: list[list[tuple[int, int]]] | None
     txts: tuple[str, ...] | None
     scores: tuple[float, ...] | None
+    flipped: bool = False  # whether most lines stand on their head
 
 
 class ParserContract:
