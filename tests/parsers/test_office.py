@@ -17,7 +17,7 @@ from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
-from gristmill.base.errors import EncryptedDocument, UnsupportedDocument
+from gristmill.base.errors import EncryptedDocument
 from gristmill.parsers import PARSERS
 from gristmill.ports.document import ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Source
@@ -104,15 +104,6 @@ def test_a_word_document_of_one_big_table_is_read_as_what_stands_in_it() -> None
         inner.cell(n // 2, n % 2).text = text
     assert grids("docx", saved(document)) == [[["a", "b"], ["c", "d"]]]
     assert shapes("docx", saved(document))[0] == ("text", 0, ("Above. " * 200).strip())
-
-
-def test_the_strict_variant_is_named() -> None:
-    data = changed(
-        office.report_docx(), "word/document.xml",
-        lambda xml: xml.replace("http://schemas.openxmlformats.org/wordprocessingml/2006/main", "http://purl.oclc.org/ooxml/wordprocessingml/main"),
-    )  # fmt: skip
-    with pytest.raises(UnsupportedDocument, match="Strict"):
-        parse("docx", data)
 
 
 def test_a_presentation_is_slides_with_titles_first_notes_last_and_places() -> None:

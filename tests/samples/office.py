@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
+import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import docx
@@ -44,7 +47,7 @@ def report_docx() -> bytes:
     frame.cell(0, 0).add_paragraph("And its second paragraph.")
     document.add_heading("Tokens", 2)
     document.add_paragraph("A token grows. 中文段落。")
-    return _saved(document)
+    return saved(document)
 
 
 def talk_pptx() -> bytes:
@@ -61,7 +64,7 @@ def talk_pptx() -> bytes:
             table.cell(r, c).text = text
     group = second.shapes.add_group_shape()
     group.shapes.add_textbox(Inches(1), Inches(5), Inches(3), Inches(1)).text_frame.text = "Words in a group"
-    return _saved(show)
+    return saved(show)
 
 
 def book_xlsx() -> bytes:
@@ -79,10 +82,30 @@ def book_xlsx() -> bytes:
     hidden = book.create_sheet("Hidden")
     hidden.append(["words on a hidden sheet"])
     hidden.sheet_state = "hidden"
-    return _saved(book)
+    return saved(book)
 
 
-def _saved(thing: object) -> bytes:
+def saved(thing: object) -> bytes:
+    """What one of the libraries writes of its document."""
     buffer = io.BytesIO()
     thing.save(buffer)  # type: ignore[attr-defined]  # all three libraries call it that
     return buffer.getvalue()
+
+
+def repacked(data: bytes, change: Callable[[str, bytes], bytes | None], **more: bytes) -> bytes:
+    """The container with every member changed, or left out for None, and some more in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            made = change(name, old.read(name))
+            if made is not None:
+                new.writestr(name, made)
+        for name, content in more.items():
+            new.writestr(name, content)
+    return buffer.getvalue()
+
+
+def strict(data: bytes) -> bytes:
+    """The document in the strict dialect of its format."""
+    space = re.compile(rb"http://schemas\.openxmlformats\.org/(?!package)(\w+)/2006/(\w+)")
+    return repacked(data, lambda name, raw: space.sub(rb"http://purl.oclc.org/ooxml/\1/\2", raw))

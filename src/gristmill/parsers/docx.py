@@ -15,19 +15,20 @@ from docx.opc.exceptions import OpcError
 from docx.oxml.ns import qn
 from lxml import etree
 
-from gristmill.base.errors import DamagedDocument, UnsupportedDocument
+from gristmill.base.errors import DamagedDocument
 from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, open_zip
+from gristmill.parsers.numbering import Numbering, read_numbering
+from gristmill.parsers.ooxml import add_embedded, transitional
 from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
-_STRICT = b"http://purl.oclc.org/ooxml/wordprocessingml/main"
 _HEADING = re.compile(r"(?:heading|标题|標題|überschrift|titre|título|titolo|заголовок|見出し)\s*(\d)", re.I)
 _LIST = re.compile(r"list|列表|清單", re.I)
 _TEXT_BOX = qn("w:txbxContent")
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _DELETED = frozenset((qn("w:del"), qn("w:moveFrom")))
-_BLIP = qn("a:blip")
+_PICTURES = ((qn("a:blip"), qn("r:embed")), ("{urn:schemas-microsoft-com:vml}imagedata", qn("r:id")))
 _BREAKS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-", qn("w:ptab"): "\t"}
 _LONGEST_CELL = 1000  # characters
 _NOTES = (("footnotes", "w:footnote"), ("endnotes", "w:endnote"), ("comments", "w:comment"))
@@ -35,34 +36,33 @@ _ERRORS = (OpcError, KeyError, ValueError, AttributeError, IndexError, etree.Lxm
 
 
 class DocxParser(Parser):
-    """Headings by style and outline level, lists, tables with spans, text boxes, notes, heads and feet, pictures."""
+    """Headings by style and outline level, lists with their numbers, tables with spans, text boxes, notes, comments, heads
+    and feet, pictures; embedded files as children. No text that is hidden or that tracked changes have deleted."""
 
     name: ClassVar[str] = "docx"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
-        with open_zip(source, limits) as archive:
-            if "word/document.xml" in archive.namelist() and _STRICT in archive.read("word/document.xml")[:4096]:
-                raise UnsupportedDocument(
-                    f"{source.name} is a Word document in the Strict variant. Save it as an ordinary Word document (.docx)."
-                )
         blocks = Blocks(source.name, limits)
-        try:
-            document = docx.Document(io.BytesIO(source.data))
-            reader = _Reader(document)
-            blocks.add_all(reader.heads("header"))
-            blocks.add_all(reader.body(document.element.body))
-            blocks.add_all(reader.notes())
-            blocks.add_all(reader.heads("footer"))
-        except _ERRORS as exc:
-            raise DamagedDocument(
-                f"{source.name} is a damaged Word document ({type(exc).__name__}: {exc}). Open it in Word and save it again."
-            ) from exc
-        blocks.require_text("holds no text")
-        meta = {"title": document.core_properties.title or ""}
-        return ParsedDocument(
-            "docx", blocks, assets=reader.assets, meta=meta, parser=f"docx/{self.version}", name=source.name
-        )
+        parsed = ParsedDocument("docx", blocks, parser=f"docx/{self.version}", name=source.name)
+        with open_zip(source, limits) as archive:
+            try:
+                document = docx.Document(io.BytesIO(transitional(source.data, archive)))
+                reader = _Reader(document)
+                for story in (reader.heads("header"), reader.body(document.element.body), reader.notes()):
+                    blocks.add_all(story)
+                blocks.add_all(reader.heads("footer"))
+            except _ERRORS as exc:
+                raise DamagedDocument(
+                    f"{source.name} is a damaged Word document ({type(exc).__name__}: {exc}). Open it in Word and save it "
+                    "again."
+                ) from exc
+            parsed.assets = reader.assets
+            parsed.meta = {"title": document.core_properties.title or ""}
+            add_embedded(parsed, archive, limits)
+        if not parsed.children:
+            blocks.require_text("holds no text")
+        return parsed
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class _Style:
     name: str
     level: int  # of a heading, 0 for none
     listed: bool
+    numbered: tuple[str, int] = ("", 0)  # the list that its paragraphs count in, and at what level
+    hidden: bool = False
 
 
 @dataclass
@@ -117,29 +119,46 @@ class _Reader:
 
     def _paragraph(self, item: Any, part: Any) -> Iterator[Block]:
         style = self._style(item)
-        text = _text(item).strip()
+        number = self._number(item, style)
+        text = "" if style.hidden else _text(item, self._hidden).strip()
         if text:
-            yield self._block(item, text, style)
+            yield self._block(item, text, style, number)
         yield from self._pictures(item, part)
         for box in item.iter(_TEXT_BOX):
             if not any(up.tag == _FALLBACK for up in box.iterancestors()) and _nearest(box) is item:
                 yield from self.body(box, part)
 
-    def _block(self, item: Any, text: str, style: _Style) -> Block:
+    def _number(self, item: Any, style: _Style) -> str:
+        """The number before a paragraph. A list that only lays out (its number is 0) is none."""
+        own = item.find(f"{qn('w:pPr')}/{qn('w:numPr')}")
+        name, level = _numbered(own, style.numbered) if own is not None else style.numbered
+        return self._numbering.number(name, level)
+
+    def _block(self, item: Any, text: str, style: _Style, number: str) -> Block:
         own = item.find(f"{qn('w:pPr')}/{qn('w:outlineLvl')}")
-        level = int(own.get(qn("w:val"), "9")) + 1 if own is not None else style.level
+        level = _number(own, 9) + 1 if own is not None else style.level
         if 0 < level <= 9:
-            return Block("heading", text, level=level)
+            # a bare 1.2 is not said with the heading; a chapter's or an article's name is
+            said = number if any(char.isalpha() for char in number) else ""
+            return Block("heading", text, level=level, marker=said, attrs={"number": number} if number else {})
         if style.name.lower() in ("title", "标题", "標題"):
             return Block("title", text, level=1)
-        number = item.find(f"{qn('w:pPr')}/{qn('w:numPr')}")
-        if style.listed or number is not None:
-            depth = number.find(qn("w:ilvl")) if number is not None else None
-            return Block("list_item", text, level=1 + (int(depth.get(qn("w:val"), "0")) if depth is not None else 0))
+        listed = item.find(f"{qn('w:pPr')}/{qn('w:numPr')}")
+        if style.listed or listed is not None:
+            return Block("list_item", text, level=1 + _numbered(listed, style.numbered)[1], marker=number)
         kind: Kind = (
             "caption" if style.name.lower() == "caption" else "quote" if "quote" in style.name.lower() else "text"
         )
         return Block(kind, text)
+
+    @cached_property
+    def _numbering(self) -> Numbering:
+        parts = self._related("numbering")
+        return read_numbering(_root_of(parts[0])) if parts else Numbering()
+
+    @cached_property
+    def _hidden(self) -> frozenset[str]:
+        return frozenset(name for name, style in self._styles.items() if style.hidden)
 
     def _style(self, item: Any) -> _Style:
         found = item.find(f"{qn('w:pPr')}/{qn('w:pStyle')}")
@@ -151,20 +170,21 @@ class _Reader:
         return {name: _read_style(name, elements) for name in elements}
 
     def _pictures(self, item: Any, part: Any) -> Iterator[Block]:
-        for blip in item.iter(_BLIP):
-            if _nearest(blip) is not item or any(up.tag == _FALLBACK for up in blip.iterancestors()):
-                continue
-            picture = part.related_parts.get(blip.get(qn("r:embed"))) if blip.get(qn("r:embed")) else None
-            if picture is None:
-                continue
-            key = content_digest(picture.blob)
-            self.assets.setdefault(key, Asset(key, picture.content_type, picture.blob))
-            yield Block("figure", "", asset=key)
+        for tag, attribute in _PICTURES:
+            for one in item.iter(tag):
+                if _nearest(one) is not item or any(up.tag == _FALLBACK for up in one.iterancestors()):
+                    continue
+                picture = part.related_parts.get(one.get(attribute)) if one.get(attribute) else None
+                if picture is None:
+                    continue
+                key = content_digest(picture.blob)
+                self.assets.setdefault(key, Asset(key, picture.content_type, picture.blob))
+                yield Block("figure", "", asset=key)
 
     def _table(self, item: Any, part: Any) -> Iterator[Block]:
         cells: list[Cell] = []
         above: dict[int, Cell] = {}  # the cell that a merged one continues, by column
-        rows = list(_stories(item, (qn("w:tr"),)))
+        rows = [row for row in _stories(item, (qn("w:tr"),)) if row.find(f"{qn('w:trPr')}/{qn('w:del')}") is None]
         for number, row in enumerate(rows):
             column = _number(row.find(f"{qn('w:trPr')}/{qn('w:gridBefore')}"), 0)
             for cell in _stories(row, (qn("w:tc"),)):
@@ -224,8 +244,8 @@ def _is_layout(table: Any) -> bool:
     return inner or any(size > _LONGEST_CELL for row in sizes for size in row)
 
 
-def _text(paragraph: Any) -> str:
-    """The text of a paragraph without that of its text boxes and of what was deleted."""
+def _text(paragraph: Any, hidden: frozenset[str]) -> str:
+    """The text of a paragraph without that of its text boxes, what was deleted, and what is hidden."""
     pieces: list[str] = []
     stack = [paragraph]
     while stack:
@@ -234,13 +254,28 @@ def _text(paragraph: Any) -> str:
             pieces.append(item.text or "")
         elif item.tag in _BREAKS:
             pieces.append(_BREAKS[item.tag])
-        elif item.tag == qn("w:sym"):
+        elif item.tag == qn("w:sym") or (item.tag == qn("w:r") and _is_hidden(item, hidden)):
             continue
         elif item.tag not in (_TEXT_BOX, _FALLBACK, qn("w:pPr")) and item.tag not in _DELETED:
             if item.tag == qn("m:t"):
                 pieces.append(item.text or "")
             stack.extend(reversed(item))
     return "".join(pieces)
+
+
+def _is_hidden(run: Any, styles: frozenset[str]) -> bool:
+    properties = run.find(qn("w:rPr"))
+    if properties is None:
+        return False
+    own = properties.find(qn("w:vanish"))
+    if own is not None:
+        return _is_on(own)
+    style = properties.find(qn("w:rStyle"))
+    return style is not None and style.get(qn("w:val")) in styles
+
+
+def _is_on(switch: Any) -> bool:
+    return switch.get(qn("w:val"), "1") not in ("0", "false", "off")
 
 
 def _nearest(item: Any) -> Any:
@@ -252,7 +287,9 @@ def _nearest(item: Any) -> Any:
 
 
 def _read_style(name: str, elements: dict[str, Any]) -> _Style:
-    title, level, listed = "", 0, False
+    """A style with what it takes from those it is based on: the nearest that says something decides."""
+    title, level, listed, hidden = "", 0, False, None
+    numbered: tuple[str, int] = ("", 0)
     seen: set[str] = set()
     current: str | None = name
     while current in elements and current not in seen:
@@ -261,16 +298,35 @@ def _read_style(name: str, elements: dict[str, Any]) -> _Style:
         named = element.find(qn("w:name"))
         own = named.get(qn("w:val"), "") if named is not None else ""
         title = title or own
-        match = _HEADING.fullmatch(own.strip())
-        outline = element.find(f"{qn('w:pPr')}/{qn('w:outlineLvl')}")
-        if not level and match:
-            level = int(match[1])
-        elif not level and outline is not None:
-            level = int(outline.get(qn("w:val"), "9")) + 1
-        listed = listed or element.find(f"{qn('w:pPr')}/{qn('w:numPr')}") is not None or bool(_LIST.match(own))
+        level = level or _level_of(own, element)
+        listing = element.find(f"{qn('w:pPr')}/{qn('w:numPr')}")
+        listed = listed or listing is not None or bool(_LIST.match(own))
+        numbered = _numbered(listing, numbered) if not numbered[0] else numbered
+        switch = element.find(f"{qn('w:rPr')}/{qn('w:vanish')}")
+        hidden = _is_on(switch) if switch is not None and hidden is None else hidden
         based = element.find(qn("w:basedOn"))
         current = based.get(qn("w:val")) if based is not None else None
-    return _Style(title, level if level <= 9 else 0, listed and not level)
+    return _Style(title, level if level <= 9 else 0, listed and not level, numbered, bool(hidden))
+
+
+def _level_of(name: str, style: Any) -> int:
+    """The level of a heading that a style's own name or properties tell; 10 for body text, 0 for nothing."""
+    match = _HEADING.fullmatch(name.strip())
+    if match:
+        return int(match[1])
+    outline = style.find(f"{qn('w:pPr')}/{qn('w:outlineLvl')}")
+    return _number(outline, 9) + 1 if outline is not None else 0
+
+
+def _numbered(properties: Any, otherwise: tuple[str, int]) -> tuple[str, int]:
+    """The list and the level that these properties of a paragraph name."""
+    if properties is None:
+        return otherwise
+    name, level = properties.find(qn("w:numId")), properties.find(qn("w:ilvl"))
+    return (
+        name.get(qn("w:val"), "") if name is not None else otherwise[0],
+        _number(level, 0) if level is not None else otherwise[1],
+    )
 
 
 def _number(element: Any, default: int) -> int:

@@ -11,7 +11,10 @@ import olefile
 
 from gristmill.base.errors import DamagedDocument
 from gristmill.parsers.bounds import check_size
+from gristmill.parsers.charset import decode
 from gristmill.ports.parser import ParseLimits, Source
+
+_LONGEST_NAME = 1024
 
 # What olefile, and code that reads records out of its streams, raises on bytes that no program wrote.
 ERRORS = (OSError, struct.error, IndexError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
@@ -42,6 +45,25 @@ class Container:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def native(stream: bytes) -> tuple[str, bytes] | None:
+    """The name and the bytes of a file that was put into a document by the packager of Windows; None for no such thing."""
+    if len(stream) < 8:
+        return None
+    at = 6
+    names = []
+    for _ in range(2):
+        end = stream.find(b"\0", at, at + _LONGEST_NAME)
+        if end < 0:
+            return None
+        names.append(stream[at:end])
+        at = end + 1
+    (longest,) = struct.unpack_from("<I", stream, at + 4)
+    at += 8 + longest
+    (size,) = struct.unpack_from("<I", stream, at)
+    name = decode(names[0] or names[1])[0].replace("\\", "/").rpartition("/")[2]
+    return name or "attachment", stream[at + 4 : at + 4 + size]
 
 
 @contextmanager
