@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -289,3 +290,75 @@ def test_scores_are_plain_numbers_in_order(library: Library) -> None:
     scores = [hit.score for hit in library.search("lease task", top_k=30)]
     assert scores == sorted(scores, reverse=True)
     assert all(type(score) is float and np.isfinite(score) for score in scores)
+
+
+# -- parents
+
+
+def family(library: Library, space: Space, *parts: str, gen: int = 1, document: str = "a.md") -> None:
+    """A parent, its children (one page each), and a chunk without a family."""
+    texts = [" ".join(parts), *parts, "a task alone"]
+    vectors = library.embedder.embed(texts, "passage")
+    last = len(texts) - 1
+    library.store.write(
+        space,
+        [
+            Record(
+                gen=gen, part=0, ord=n, chunk_id=digest(document, text), document_id=document, document=document,
+                content=text, vector=vector, available=n > 0, parent=0 if 0 < n < last else -1, pages=[10 - n],
+                boxes=[Box(10 - n, n, 0, 1, 1)], path=["Parent" if n == 0 else "Child"],
+            )
+            for n, (text, vector) in enumerate(zip(texts, vectors, strict=True))
+        ],
+    )  # fmt: skip
+
+
+PARTS = ("the lease of a task", "a storm at sea", "the lease ends")
+
+
+def test_a_parent_stands_once_in_the_place_of_its_best_child(library: Library) -> None:
+    family(library, library.dataset(), *PARTS)
+    children = library.search("lease of a task", parents=False, legs="terms")
+    assert contents(children)[0] == PARTS[0]
+    assert all(hit.children == [] and hit.path == ["Child"] for hit in children)
+    hits = library.search("lease of a task", legs="terms")
+    assert sorted(contents(hits)) == sorted([" ".join(PARTS), "a task alone"])
+    parent = hits[0]
+    assert (parent.content, parent.path) == (" ".join(PARTS), ["Parent"])
+    assert parent.chunk_id == digest("a.md", " ".join(PARTS)) == library.store.get(library.dataset(), [2])[2].parent_id
+    assert (parent.score, parent.term_score) == (children[0].score, children[0].term_score)
+    assert parent.children == [digest("a.md", PARTS[0]), digest("a.md", PARTS[2])]
+    assert (parent.pages, [box.page for box in parent.positions]) == ([7, 9], [9, 7])
+    assert [parent.content[first:last] for first, last in parent.matches] == ["lease", "task", "lease"]
+    assert parent.record.available is False
+
+
+def test_children_of_one_parent_take_one_place_of_those_asked_for(library: Library) -> None:
+    family(library, library.dataset(), *(f"lease {n} of a task" for n in range(6)))
+    assert len(library.search("lease task", top_k=2, parents=False)) == 2
+    assert contents(library.search("lease task", top_k=2))[1] == "a task alone"
+
+
+def test_parents_of_two_datasets_are_two(library: Library) -> None:
+    for name in ("one", "two"):
+        family(library, library.dataset(name), *PARTS)
+    hits = library.search("lease", "one", "two", legs="terms")
+    assert [(hit.dataset, len(hit.children)) for hit in hits] == [("one", 2), ("two", 2)]
+
+
+def test_a_child_whose_parent_is_gone_stands_for_itself(library: Library) -> None:
+    space = library.dataset()
+    family(library, space, *PARTS)
+    lonely = Library(library.embedder)
+    other = lonely.dataset()
+    whole = library.store.get(space, [2, 4])
+    lonely.store.write(
+        other,
+        [
+            msgspec.structs.replace(one, vector=library.embedder.embed([one.content], "passage")[0])
+            for one in whole.values()
+        ],
+    )
+    hits = lonely.search("lease", legs="terms")
+    assert sorted(contents(hits)) == sorted([PARTS[0], PARTS[2]])
+    assert [hit.children for hit in hits] == [[], []]

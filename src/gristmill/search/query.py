@@ -26,7 +26,8 @@ class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A search in datasets of one tenant (names or ids; all of them built with one embedder).
 
     ``vector_weight``: what part of a hybrid score comes from the vector leg, 0..1. ``threshold``: hits below this score
-    (0..1, relative to the best of this search) are left out.
+    (0..1, relative to the best of this search) are left out. ``parents``: a parent stands in the place of its children
+    that were found.
     """
 
     tenant: str
@@ -38,6 +39,7 @@ class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
     where: Filter = Filter()
     highlight: bool = True
     legs: Legs = "hybrid"
+    parents: bool = True
 
 
 class Query(msgspec.Struct, frozen=True):

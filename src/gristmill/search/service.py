@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +39,10 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     ``score``, ``term_score`` and ``vector_score`` are 0..1 within this search; ``cosine`` is the plain similarity of
     question and chunk (0 without a vector leg). ``matches`` are the ranges of ``content`` that match a word of the
     question; ``highlight`` is the content as HTML, escaped, with those ranges in ``<mark>`` ("" if not asked for).
+
+    Where a parent stands in the place of its children, text, heading and ids are the parent's, scores those of the best
+    child, pages and positions those of all children that were found; ``children`` are their ids, best first. ``record``
+    is what is stored of the chunk itself.
     """
 
     chunk_id: str
@@ -59,6 +63,16 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     asset: str
     matches: list[Span]
     highlight: str
+    children: list[str]
+    record: Record
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place in the list of hits: whose text stands there, and who was found, best first."""
+
+    shown: Key
+    found: list[Fused[Key]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,8 @@ class SearchService:
         embedder = None if request.legs == "terms" else self._embedder(rooms)
         found = self._find(rooms, request, query, self._vector(embedder, query.text) if embedder else None)
         order = fuse(found.terms, found.cosines, floor=found.floor, weight=_weight(request))
-        hits = self._hits(rooms, [one for one in order if one.score >= request.threshold], request, query)
+        places = self._places(rooms, [one for one in order if one.score >= request.threshold], request)
+        hits = self._hits(rooms, places[: request.top_k], request, query)
         seconds = self._clock.monotonic() - began
         log.debug("searched", legs=request.legs, candidates=len(order), hits=len(hits), seconds=round(seconds, 4))
         return hits
@@ -181,19 +196,32 @@ class SearchService:
             by_vector = store.find_vector(room.space, room.view, vector, query.depth, where)
         return by_words, by_vector
 
+    def _places(self, rooms: Sequence[_Room], order: Sequence[Fused[Key]], request: SearchRequest) -> list[_Place]:
+        """Each hit with a place of its own, or children of one parent together in the place of the best."""
+        above: dict[Key, Key] = {}
+        if request.parents:
+            for number, room in enumerate(rooms):
+                rids = [one.key[1] for one in order if one.key[0] == number]
+                for rid, parent in self._docstore.parents(room.space, rids).items():
+                    above[number, rid] = (number, parent)
+        places: dict[Key, _Place] = {}
+        for one in order:
+            shown = above.get(one.key, one.key)
+            places.setdefault(shown, _Place(shown, [])).found.append(one)
+        return list(places.values())
+
     def _hits(
-        self, rooms: Sequence[_Room], order: Sequence[Fused[Key]], request: SearchRequest, query: Query
+        self, rooms: Sequence[_Room], places: Sequence[_Place], request: SearchRequest, query: Query
     ) -> list[SearchHit]:
-        best = order[: request.top_k]
         records: dict[Key, Record] = {}
+        wanted = {key for place in places for key in (place.shown, *(one.key for one in place.found))}
         for number, room in enumerate(rooms):
-            rids = [one.key[1] for one in best if one.key[0] == number]
+            rids = sorted(rid for at, rid in wanted if at == number)
             if rids:
                 records |= {(number, rid): record for rid, record in self._docstore.get(room.space, rids).items()}
         # A record can only be missing when the sweep outran a search that took longer than the grace of its generation.
-        return [
-            _hit(rooms[one.key[0]].dataset, records[one.key], one, request, query) for one in best if one.key in records
-        ]
+        there = [place for place in places if all(one.key in records for one in place.found) and place.shown in records]
+        return [_hit(rooms[place.shown[0]].dataset, records, place, request, query) for place in there]
 
 
 def _weight(request: SearchRequest) -> float:
@@ -201,8 +229,13 @@ def _weight(request: SearchRequest) -> float:
     return {"terms": 0.0, "vector": 1.0}.get(request.legs, request.vector_weight)
 
 
-def _hit(dataset: Dataset, record: Record, one: Fused[Key], request: SearchRequest, query: Query) -> SearchHit:
+def _hit(
+    dataset: Dataset, records: Mapping[Key, Record], place: _Place, request: SearchRequest, query: Query
+) -> SearchHit:
+    record, best = records[place.shown], place.found[0]
+    found = [records[one.key] for one in place.found]
     spans = matches(record.content, query.terms)
+    in_order = sorted(found, key=lambda one: (one.part, one.ord))
     return SearchHit(
         chunk_id=record.chunk_id,
         document_id=record.document_id,
@@ -210,18 +243,20 @@ def _hit(dataset: Dataset, record: Record, one: Fused[Key], request: SearchReque
         dataset_id=dataset.id,
         dataset=dataset.name,
         content=record.content,
-        score=one.score,
-        term_score=one.term_score,
-        vector_score=one.vector_score,
-        cosine=one.cosine,
+        score=best.score,
+        term_score=best.term_score,
+        vector_score=best.vector_score,
+        cosine=best.cosine,
         kind=record.kind,
-        pages=record.pages,
-        positions=record.boxes,
+        pages=sorted({page for one in found for page in one.pages}),
+        positions=list(dict.fromkeys(box for one in in_order for box in one.boxes)),
         path=record.path,
         tags=record.tags,
         asset=record.asset,
         matches=spans,
         highlight=mark(record.content, spans) if request.highlight else "",
+        children=[] if best.key == place.shown else [one.chunk_id for one in found],
+        record=record,
     )
 
 

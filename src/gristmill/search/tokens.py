@@ -1,6 +1,8 @@
 """Text to words, the same for every store and for questions, so that all stores rank alike.
 
 Tokens hold no white space. They may hold ``.``, ``_`` and combining marks, so a store has to part them at spaces only.
+A text gets all forms that its words may be asked for in, a question only the forms that it is written in: so ``Muenchen``,
+``Munchen`` and ``München`` all find *München*, and no word of a question counts twice.
 """
 
 from __future__ import annotations
@@ -8,12 +10,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal, cast
 
 import rjieba
 
+from gristmill.search.scripts import FOLDED, WRITTEN_OUT, arabic_stem, is_arabic, settled
+
 Kind = Literal["word", "han", "paired"]
 
+VERSION = 2  # goes up whenever the tokens of any text change: stores then make their words anew
 LONGEST = 64  # characters of a word that count; encoded data inside a text makes "words" of megabytes
 
 _HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -43,26 +49,25 @@ STOP_WORDS = frozenset(_ENGLISH.split()) | frozenset(_CHINESE.split())
 
 
 def normalise(text: str) -> str:
-    """Compatibility forms composed (full-width letters, ligatures), case folded."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    """Compatibility forms composed (full-width letters, ligatures), case folded, digits of all scripts as 0 to 9.
+
+    Of Arabic letters the forms that writers choose freely become one, and vowel signs and stretched lines go; so do soft
+    hyphens and the vowel signs of Hebrew.
+    """
+    if text.isascii():
+        return text.lower()
+    return settled(unicodedata.normalize("NFKC", text).casefold())
 
 
 def tokenize(text: str) -> list[str]:
-    """The words of a text in order.
+    """The words of a text in order, in all forms that they may be asked for in.
 
-    Letters, digits and ``_`` of any script make words, numbers keep their points (``3.14``, ``v1.2``). Chinese is cut by
-    dictionary with the words inside of words kept (``著作权法`` gives ``著作``, ``著作权`` and itself); Kana, Hangul and
-    scripts without spaces become overlapping pairs. Case, width and compatibility forms make no difference.
+    Letters, digits and ``_`` of any script make words, numbers keep their points (``3.14``, ``v1.2``). Accents may be left
+    out, umlauts be written out. Chinese is cut by dictionary with the words inside of words kept (``著作权法`` gives
+    ``著作``, ``著作权`` and itself) and all pairs of characters beside them; Kana, Hangul and scripts without spaces become
+    overlapping pairs. Arabic words lose their articles and endings. Case, width and compatibility forms make no difference.
     """
-    tokens: list[str] = []
-    for kind, _, run in words(normalise(text)):
-        if kind == "word":
-            tokens.append(run[:LONGEST])
-        elif kind == "han":
-            tokens.extend(rjieba.cut_for_search(run))
-        else:
-            tokens.extend(_pairs(run))
-    return tokens
+    return [form for kind, _, run in words(normalise(text)) for form in forms(kind, run)]
 
 
 def words(text: str) -> Iterator[tuple[Kind, int, str]]:
@@ -72,10 +77,51 @@ def words(text: str) -> Iterator[tuple[Kind, int, str]]:
         yield kind, match.start(kind), match[kind]
 
 
+def forms(kind: Kind, run: str) -> list[str]:
+    """What a run of a text is found by."""
+    if kind == "word":
+        return _word_forms(run[:LONGEST])
+    if kind == "paired":
+        return _pairs(run)
+    cut = rjieba.cut_for_search(run)
+    return [*cut, *_between(run, cut)]
+
+
 def query_terms(text: str) -> list[str]:
     """The words of a question, each once, without question words and stop words unless there is nothing else."""
-    terms = list(dict.fromkeys(tokenize(text)))
+    found = (term for kind, _, run in words(normalise(text)) for term in _asked(kind, run))
+    terms = list(dict.fromkeys(found))
     return [term for term in terms if term not in STOP_WORDS] or terms
+
+
+def _asked(kind: Kind, run: str) -> list[str]:
+    """The forms of a run that a question asks for: those that it is written in."""
+    if kind == "word":
+        return forms(kind, run)[:1]
+    if kind == "paired":
+        return _pairs(run)
+    cut = rjieba.cut_for_search(run)
+    return [*cut, *_unknown(cut)]
+
+
+def _word_forms(word: str) -> list[str]:
+    """The word as it is written first; then without its accents, and with its umlauts written out."""
+    if word.isascii():
+        return [word]
+    if is_arabic(word):
+        return [arabic_stem(word)]
+    return list(dict.fromkeys((word, word.translate(FOLDED), word.translate(WRITTEN_OUT).translate(FOLDED))))
+
+
+def _unknown(cut: list[str]) -> list[str]:
+    """Pairs of characters that stand alone beside each other: a word (a name, Japanese) that the dictionary does not know."""
+    return [before + after for before, after in pairwise(cut) if len(before) == 1 == len(after)]
+
+
+def _between(run: str, cut: list[str]) -> list[str]:
+    """The pairs of characters that no word of two has: what is one word here may be cut in another place elsewhere."""
+    known = {word for word in cut if len(word) == 2}
+    return [pair for pair in _pairs(run) if len(pair) == 2 and pair not in known]
 
 
 def _pairs(run: str) -> list[str]:
