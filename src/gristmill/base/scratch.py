@@ -11,9 +11,12 @@ from pathlib import Path
 PREFIX = "gristmill-scratch-"
 
 
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder of one's own, gone at the end of the block."""
-    return tempfile.TemporaryDirectory(prefix=PREFIX)
+def scratch(above: str | None = None) -> tempfile.TemporaryDirectory[str]:
+    """A folder of one's own, which no other user can look into, gone at the end of the block.
+
+    ``above``: where it is made, if not where temporary files belong.
+    """
+    return tempfile.TemporaryDirectory(prefix=PREFIX, dir=above)
 
 
 def sweep_scratch(*, before: float) -> int:

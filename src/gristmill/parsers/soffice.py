@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from gristmill.base.confine import programs_allowed
 from gristmill.base.errors import DamagedDocument, UnsupportedDocument
 from gristmill.base.scratch import scratch
 from gristmill.ports.parser import Source
@@ -55,10 +56,11 @@ def _run(program: str, folder: Path, source: Source, to: str, seconds: float) ->
     environment = {"HOME": str(folder), "TMPDIR": str(folder), "PATH": os.defpath, "LANG": "C.UTF-8"}
     environment |= dict.fromkeys(("http_proxy", "https_proxy", "ftp_proxy"), _NOWHERE)
     try:
-        subprocess.run(  # noqa: S603 - a fixed command, with paths of our own making
-            command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, timeout=seconds, check=True,
-        )  # fmt: skip
+        with programs_allowed():
+            subprocess.run(  # noqa: S603 - a fixed command, with paths of our own making
+                command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, timeout=seconds, check=True,
+            )  # fmt: skip
         return (folder / "out" / f"document.{to}").read_bytes()
     except subprocess.TimeoutExpired as exc:
         raise DamagedDocument(f"{source.name}: LibreOffice did not convert it within {seconds:g} s.") from exc
