@@ -10,7 +10,7 @@ CORPORA ?= ../shared/corpora
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim deploy-check manifests clean
+.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim fuzz deploy-check manifests clean
 
 help:
 	@echo "make demo    set up, ingest the example documents, ask two questions"
@@ -18,6 +18,7 @@ help:
 	@echo "make check   format, lint, types, import contracts, tests, docs"
 	@echo "make fault   rounds of every fault and cuts at every byte, on every broker (long);  make bench   measurements (long)"
 	@echo "make sim     5,000 simulated schedules of workers and faults (some minutes)"
+	@echo "make fuzz    every parser for a minute with documents that are nearly right (FUZZ_SECONDS, FUZZ_PARSERS)"
 	@echo "make deploy-check   the files of deploy/, and the image built and run in namespaces (some minutes)"
 	@echo "make clean   remove what these made"
 
@@ -93,6 +94,11 @@ fault: setup
 # SIM_SEED and SIM_ROUNDS say which schedules, and how many.
 sim: setup
 	$(BIN)/python -m pytest -n 2 -m fault tests/sim $(ARGS)
+
+# FUZZ_SECONDS of each parser (60), FUZZ_PARSERS (all) and FUZZ_SEED choose; what was interesting stays in build/fuzz. A find
+# is told with its input, and fails it.
+fuzz: setup
+	cd tests && $(abspath $(BIN))/python -m fuzz
 
 # As root, who may make namespaces; no container engine is needed.
 deploy-check: setup
