@@ -15,25 +15,32 @@ import pptx
 import pytest
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.opc.package import Part
+from pptx.opc.packuri import PackURI
+from pptx.oxml import parse_xml
 from pptx.util import Inches
 
 from gristmill.base.errors import EncryptedDocument
 from gristmill.parsers import PARSERS
-from gristmill.ports.document import ParsedDocument, Range
+from gristmill.parsers.xlsx import XlsxParser
+from gristmill.ports.document import ParsedDocument
 from gristmill.ports.parser import ParseLimits, Source
 from samples import office, packed
 
+DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/"
+RELATED = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
-def parse(name: str, data: bytes, part: Range | None = None) -> ParsedDocument:
-    return PARSERS.load(name)().parse(Source(f"file.{name}", data), ParseLimits(), part)
+
+def parse(name: str, data: bytes) -> ParsedDocument:
+    return PARSERS.load(name)().parse(Source(f"file.{name}", data), ParseLimits())
 
 
 def shapes(name: str, data: bytes) -> list[tuple[str, int, str]]:
     return [(block.kind, block.level, block.text) for block in parse(name, data).blocks]
 
 
-def grids(name: str, data: bytes, part: Range | None = None) -> list[list[list[str]]]:
-    return [block.table.grid() for block in parse(name, data, part).blocks if block.table]
+def grids(name: str, data: bytes) -> list[list[list[str]]]:
+    return [block.table.grid() for block in parse(name, data).blocks if block.table]
 
 
 def changed(data: bytes, member: str, change: Callable[[str], str]) -> bytes:
@@ -140,6 +147,47 @@ def test_the_words_of_a_chart_are_read_and_a_strange_shape_costs_only_itself() -
     assert "Strange words" in found
 
 
+def related(part: Any, path: str, kind: str, content: str) -> str:
+    """A part of its own that this part refers to; the name of the relation."""
+    made = Part(PackURI(path), "application/xml", part.package, content.encode())
+    return str(part.relate_to(made, f"http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}"))
+
+
+def test_the_words_of_diagrams_and_comments_are_read() -> None:
+    show = pptx.Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[5])
+    slide.shapes.title.text = "Diagram"
+    spaces = f'xmlns:dgm="{DRAWING}diagram" xmlns:a="{DRAWING}main" '
+    point = "<dgm:pt{}><dgm:t><a:p><a:r><a:t>{}</a:t></a:r></a:p></dgm:t></dgm:pt>"
+    points = point.format("", "Fetch") + point.format("", "Parse") + point.format(' type="pres"', "never")
+    diagram = related(
+        slide.part, "/ppt/diagrams/data1.xml", "diagramData", f"<dgm:dataModel {spaces}>{points}</dgm:dataModel>"
+    )
+    spaces += 'xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"'
+    for n, cm in enumerate(
+        ("<p:text>Older words</p:text>", "<p:txBody><a:p><a:r><a:t>Newer</a:t></a:r></a:p></p:txBody>")
+    ):
+        related(
+            slide.part, f"/ppt/comments/comment{n}.xml", "comments", f"<p:cmLst {spaces}><p:cm>{cm}</p:cm></p:cmLst>"
+        )
+    frame = slide.shapes.add_table(1, 1, Inches(1), Inches(2), Inches(4), Inches(1))._element
+    data = frame.find(f".//{{{DRAWING}main}}graphicData")
+    data.clear()
+    data.set("uri", DRAWING + "diagram")
+    data.append(parse_xml(f'<dgm:relIds {spaces} xmlns:r="{RELATED}" r:dm="{diagram}"/>'))
+    assert [(block.kind, block.text) for block in parse("pptx", saved(show)).blocks] == [
+        ("heading", "Diagram"), ("figure", "Fetch\nParse"), ("footnote", "Older words"), ("footnote", "Newer"),
+    ]  # fmt: skip
+
+
+def test_presentations_in_the_strict_dialect_are_read_and_embedded_files_are_children() -> None:
+    data = office.talk_pptx()
+    assert parse("pptx", office.strict(data)).blocks == parse("pptx", data).blocks
+    more = {"ppt/embeddings/notes.docx": office.report_docx()}
+    found = parse("pptx", office.repacked(data, lambda _, raw: raw, **more))
+    assert [child.name for child in found.children] == ["notes.docx"]
+
+
 def test_a_workbook_is_a_table_for_each_sheet_hidden_ones_too_with_values_as_a_reader_sees_them() -> None:
     document = parse("xlsx", office.book_xlsx())
     assert [page.label for page in document.pages] == ["Orders", "合并", "Hidden"]
@@ -153,9 +201,24 @@ def test_a_workbook_is_a_table_for_each_sheet_hidden_ones_too_with_values_as_a_r
     assert (title.rowspan, title.colspan) == (1, 3)  # the merged rows without a value of their own are left out
 
 
-def test_a_part_of_a_workbook_has_its_rows_under_the_header() -> None:
-    (rows,) = grids("xlsx", office.book_xlsx(), Range(3, 5))
-    assert [row[0] for row in rows] == ["order", "SO-3", "SO-4"]
+def test_windows_of_a_workbook_repeat_the_headers_of_its_sheets() -> None:
+    """A sheet goes over the end of a window, and begins a new one where the last is half full."""
+    book = openpyxl.Workbook(write_only=True)
+    for name, rows in (("long", 4000), ("short", 10), ("half", 2000), ("last", 3)):
+        sheet: Any = book.create_sheet(name)
+        for row in [["key", "name"], *([n, f"{name}-{n}"] for n in range(rows))]:
+            sheet.append(row)
+    windows = list(XlsxParser().windows(Source("a.xlsx", saved(book)), ParseLimits()))
+    shape = [
+        [(block.attrs["sheet"], block.table.rows, block.table.grid()[0][0]) for block in window.blocks if block.table]
+        for window in windows
+    ]
+    assert shape == [
+        [("long", 3000, "key")],
+        [("long", 1002, "key"), ("short", 11, "key"), ("half", 1988, "key")],
+        [("half", 14, "key"), ("last", 4, "key")],
+    ]
+    assert [[page.label for page in window.pages] for window in windows] == [["long"], ["short", "half"], ["last"]]
 
 
 @pytest.mark.parametrize(
