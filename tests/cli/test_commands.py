@@ -119,6 +119,19 @@ def test_chunks_come_in_order_with_their_places(filled: Cli) -> None:
     assert "fencing token" in filled("documents", "chunks", "leases.md").out
 
 
+def test_chunks_and_hits_have_the_sources_names_beside_ours(filled: Cli) -> None:
+    [chunk] = filled("documents", "chunks", "table.csv", "--json").json
+    hit = filled("search", "slot", "--document", "table.csv", "--json").json[0]
+    exported = filled("documents", "export", "table.csv").rows[0]
+    for one in (chunk, hit, exported):
+        assert one["content_with_weight"] == one["content"]
+        assert one["id"] == one["chunk_id"] == chunk["chunk_id"]
+        assert one["kb_id"] == hit["dataset_id"]
+        assert one["doc_id"] == hit["document_id"] == exported["document_id"]
+        assert (one["docnm_kwd"], one["title_tks"]) == ("table.csv", "table")
+        assert (one["position_int"], one["chunk_order_int"]) == ([[1, 0, 0, 0, 0]], 0)
+
+
 def test_a_document_is_found_by_id_its_beginning_name_or_path(filled: Cli, folder: Path) -> None:
     [wanted] = [one for one in filled("documents", "list", "--json").json if one["name"] == "leases.md"]
     for name in (wanted["document_id"], wanted["document_id"][:8], "leases.md", str(folder / "leases.md")):

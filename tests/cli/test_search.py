@@ -6,6 +6,7 @@ import pytest
 
 from cli.conftest import Cli
 from gristmill.base.settings import load_settings
+from gristmill.cli.search import marked
 from gristmill.wiring import TENANT, open_catalog
 
 KEYS = ["chunk_id", "document_id", "document", "content", "score", "term_score", "vector_score", "pages"]
@@ -48,6 +49,13 @@ def test_only_in_a_document_only_above_a_score_only_of_a_kind(filled: Cli) -> No
     assert [hit["score"] for hit in words] == [hit["term_score"] for hit in words]
 
 
+def test_words_that_match_stand_out_where_the_output_is_a_terminal() -> None:
+    bold, plain = "\x1b[33m\x1b[1m", "\x1b[0m"
+    assert marked("Two leases: a LEASE ends", ["lease", "end"]) == f"Two leases: a {bold}LEASE{plain} ends"
+    assert marked("著作权法", ["著作权"]) == f"{bold}著作权{plain}法"
+    assert marked("nothing", ["lease"]) == "nothing"
+
+
 def test_nothing_found_is_an_answer(filled: Cli) -> None:
     assert filled("search", "xylophone", "--legs", "terms", "--json").json == []
     said = filled("search", "xylophone", "--legs", "terms")
@@ -63,6 +71,9 @@ def test_nothing_found_is_an_answer(filled: Cli) -> None:
         (["word", "--top-k", "0"], "--top-k"),
         (["word", "--threshold", "2"], "--threshold"),
         (["word", "--document", "nowhere.md"], "no document 'nowhere.md' in d"),
+        (["word", "--page", "5-3"], "range of pages"),
+        (["word", "--page", "0"], "range of pages"),
+        (["word", "--where", "price"], "COLUMN OP VALUE"),
         ([], "Missing argument"),
     ],
 )

@@ -67,16 +67,17 @@ def test_json_has_the_fields_that_its_page_names(ingested: list[Any], output: Ou
     assert [set(one) for one in documents] == [fields("ingest")] * 2
     assert set(summary["summary"]) == fields("ingest", 1)
     [hits] = output("search", "table", "--json")
-    assert set(hits[0]) == fields("search")
+    source = fields("Chunks under RAGFlow's names")
+    assert set(hits[0]) == fields("search") | source
     [listed] = output("documents", "list", "--json")
     assert [set(one) for one in listed] == [fields("documents list")] * 2
     [shown] = output("documents", "show", "parsing.md", "--json")
     assert set(shown) == fields("documents list") | {"log"}
     assert set(shown["log"][0]) == {"at", "stage", "message", "part"}
     [chunks] = output("documents", "chunks", "parsing.md", "--json")
-    assert set(chunks[0]) == fields("documents chunks")
+    assert set(chunks[0]) == fields("documents chunks") | source
     exported = output("documents", "export", "parsing.md")
-    assert set(exported[0]) == fields("documents chunks") | {"document_id", "document", "dataset"}
+    assert set(exported[0]) == fields("documents chunks") | source | {"document_id", "document", "dataset"}
     [cancelled] = output("documents", "cancel", "parsing.md", "--json")
     assert set(cancelled[0]) == fields("documents delete, retry, cancel")
     [datasets] = output("datasets", "list", "--json")

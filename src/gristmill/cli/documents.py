@@ -12,11 +12,22 @@ import msgspec
 
 from gristmill.base.errors import NotFound
 from gristmill.cli.main import Face
-from gristmill.cli.output import duration, json_option, pages_of, positions_of, print_json, print_table, printable, when
+from gristmill.cli.output import (
+    duration,
+    json_option,
+    own_fields,
+    pages_of,
+    positions_of,
+    print_json,
+    print_table,
+    printable,
+    when,
+)
 from gristmill.pipeline.settings import load_settings
-from gristmill.pipeline.stages import Ports
+from gristmill.pipeline.work import Ports
 from gristmill.ports.catalog import Catalog, Document
 from gristmill.ports.docstore import Record, Space
+from gristmill.search.ragflow import ragflow_record
 from gristmill.wiring import TENANT, open_catalog, open_services, opened_ports
 
 dataset_option = click.option("--dataset", help="Only this dataset.")
@@ -69,7 +80,8 @@ def show(face: Face, document_id: str, as_json: bool) -> None:
 def chunks(face: Face, document_id: str, as_json: bool) -> None:
     """The chunks of a document in order."""
     with opened_ports(face.settings) as ports:
-        found = [_chunk(one) for one in _chunks(ports, _find(ports.catalog, document_id))]
+        document = _find(ports.catalog, document_id)
+        found = [_chunk(n, one, document) for n, one in enumerate(_chunks(ports, document))]
     if as_json:
         print_json(found)
         return
@@ -199,8 +211,9 @@ def _chunks(ports: Ports, document: Document) -> list[Record]:
     return ports.docstore.chunks(space, ports.catalog.view(dataset.id), document.id)
 
 
-def _chunk(one: Record) -> dict[str, Any]:
-    return {
+def _chunk(number: int, one: Record, document: Document) -> dict[str, Any]:
+    """A chunk under our names and, beside them, under the source's."""
+    return ragflow_record(one, document.dataset_id, place=number) | {
         "chunk_id": one.chunk_id,
         "content": one.content,
         "pages": one.pages,
@@ -213,14 +226,15 @@ def _chunk(one: Record) -> dict[str, Any]:
         "questions": one.questions,
         "tags": one.tags,
         "available": one.available,
+        **own_fields(one),
     }
 
 
 def _rows(ports: Ports, documents: list[Document]) -> Iterator[dict[str, Any]]:
     for document in documents:
         about = {"document_id": document.id, "document": document.name, "dataset": document.dataset}
-        for one in _chunks(ports, document):
-            yield about | _chunk(one)
+        for number, one in enumerate(_chunks(ports, document)):
+            yield about | _chunk(number, one, document)
 
 
 def _told(found: list[Document], what: str, *, as_json: bool) -> None:

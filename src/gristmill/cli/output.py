@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from gristmill.ports.docstore import Record
 from gristmill.ports.document import Box
 
 # Control characters (escape sequences begin with one), and marks that turn the direction of writing.
@@ -59,6 +60,11 @@ def duration(seconds: float) -> str:
 def positions_of(boxes: Sequence[Box]) -> list[list[float]]:
     """Boxes in the source's order: page, left, right, top, bottom; in points from the top left."""
     return [[box.page, box.x0, box.x1, box.y0, box.y1] for box in boxes]
+
+
+def own_fields(record: Record) -> dict[str, Any]:
+    """What only some chunks have: their parent, a title of their own, the values of a row."""
+    return {"parent": record.parent_id, "title": record.title, "fields": record.fields}
 
 
 def pages_of(pages: Sequence[int]) -> str:

@@ -13,15 +13,31 @@ import msgspec
 
 from gristmill.base.errors import NotFound, QueryError
 from gristmill.cli.main import Face
-from gristmill.cli.output import json_option, pages_of, positions_of, print_json, printable
+from gristmill.cli.output import json_option, own_fields, pages_of, positions_of, print_json, printable
 from gristmill.ports.catalog import Catalog
 from gristmill.ports.docstore import Filter
-from gristmill.search.query import VECTOR_WEIGHT, SearchRequest
+from gristmill.search.highlight import matches
+from gristmill.search.query import VECTOR_WEIGHT, SearchRequest, understand
+from gristmill.search.ragflow import ragflow_record
 from gristmill.search.service import SearchHit
+from gristmill.search.where import conditions
 from gristmill.wiring import TENANT, opened_ports, search_service
 
 _SHOWN = 400  # characters of a hit
 _SHARE = click.FloatRange(0, 1)
+
+
+class _Pages(click.ParamType):
+    """A page or a range of pages, from 1."""
+
+    name = "page"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", str(value))
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= first <= last:
+            self.fail(f"{value!r} is neither a page nor a range of pages like 3-5", param, ctx)
+        return first, last
 
 
 @click.command("search")
@@ -39,6 +55,18 @@ _SHARE = click.FloatRange(0, 1)
 @click.option(
     "--kind", "kinds", multiple=True, help="Only chunks of this kind: text, table, code ...; may be repeated."
 )
+@click.option("--tag", "tags", multiple=True, help="Only chunks with this tag; may be repeated.")
+@click.option(
+    "--page", "pages", multiple=True, type=_Pages(), help="Only chunks on this page, or 3-5; may be repeated."
+)
+@click.option(
+    "--where",
+    "asked",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only rows like 'price >= 10 and unit = kg'; repeatable.",
+)
+@click.option("--parents/--children", default=True, help="Parents in the place of their children, or these.")
 @json_option
 @click.pass_obj
 def command(
@@ -49,21 +77,26 @@ def command(
     datasets: tuple[str, ...],
     documents: tuple[str, ...],
     kinds: tuple[str, ...],
+    tags: tuple[str, ...],
+    pages: tuple[tuple[int, int], ...],
+    asked: tuple[str, ...],
     as_json: bool,
     **how: Any,
 ) -> int:
     """Answer a question from the documents: by word and by meaning."""
+    fields = conditions(asked)
     with opened_ports(face.settings) as ports:
         chosen = datasets or _all(ports.catalog)
         _known(ports.catalog, chosen)
-        where = Filter(documents=tuple(_ids(ports.catalog, chosen, documents)), kinds=kinds)
+        where = Filter(tuple(_ids(ports.catalog, chosen, documents)), kinds, tags, pages, fields)
         request = SearchRequest(tenant=TENANT, datasets=tuple(chosen), query=" ".join(words), where=where, **how)
         hits: list[SearchHit] = search_service(face.settings, ports).search(request)
     if as_json:
         print_json([_shape(hit) for hit in hits])
     else:
+        terms = understand(request).terms
         for number, hit in enumerate(hits, 1):
-            _print(number, hit)
+            _print(number, hit, terms)
         if not hits:
             click.echo("Nothing found.")
     return 0
@@ -100,13 +133,15 @@ def _ids(catalog: Catalog, datasets: Sequence[str], names: Sequence[str]) -> lis
 
 def _shape(hit: SearchHit) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(hit)
-    shown["positions"] = positions_of(hit.positions)
+    del shown["record"]
+    record = msgspec.structs.replace(hit.record, boxes=hit.positions, pages=hit.pages)
+    shown |= own_fields(record) | {"positions": positions_of(hit.positions)}
     for score in ("score", "term_score", "vector_score", "cosine"):
         shown[score] = round(shown[score], 6)
-    return shown
+    return ragflow_record(record, hit.dataset_id) | shown
 
 
-def _print(number: int, hit: SearchHit) -> None:
+def _print(number: int, hit: SearchHit, terms: Sequence[str]) -> None:
     place = " › ".join(hit.path)
     pages = pages_of(hit.pages)
     head = f"{number}. {printable(hit.document)}" + (f", {pages}" if pages else "")
@@ -115,8 +150,17 @@ def _print(number: int, hit: SearchHit) -> None:
         click.echo(f"   {printable(place)}")
     width = max(40, min(shutil.get_terminal_size().columns, 120) - 3)
     for row in textwrap.wrap(_snippet(hit), width):
-        click.echo(f"   {row}")
+        click.echo(f"   {marked(row, terms)}")
     click.echo()
+
+
+def marked(row: str, terms: Sequence[str]) -> str:
+    """A line with the words that match in bold, where the output is a terminal."""
+    pieces, end = [], 0
+    for first, last in matches(row, terms):
+        pieces += [row[end:first], click.style(row[first:last], bold=True, fg="yellow")]
+        end = last
+    return "".join([*pieces, row[end:]])
 
 
 def _snippet(hit: SearchHit) -> str:
