@@ -1,0 +1,224 @@
+"""Tables that no rules frame: rows of words whose gaps stand above each other.
+
+A table is a run of rows with several segments each; its columns are the stretches of the page's width that its rows cover.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from gristmill.parsers.pdf.lines import Word
+from gristmill.parsers.pdf.words import (
+    FoundCell,
+    FoundTable,
+    Row,
+    height_of,
+    is_cjk,
+    is_number,
+    rows_of,
+    segments_of,
+)
+
+_FEWEST_ROWS = 3
+_ROW_GAP = 2.6  # of the text's height: a wider gap ends a table
+_THIN = 0.35  # of the text's height: columns closer than this are one
+_CROSSED = 0.08  # the share of rows that may reach over a gap between columns (titles that span them)
+_FULL = 0.35  # the share of the grid that must be filled
+_WORDY = 5.5  # words in a cell, on average, from which few columns are prose
+_FEW_WORDS = 2.5  # words in a cell, on average, below which it is never prose
+_MOST_TEXT_COLUMNS = 4
+_EDGE_TO_EDGE = 0.75  # the part of a column's width that a line of running text takes
+_FEW_ROWS = 6  # of which none may reach over a gap
+_RIVER = 0.3  # of the text's height: numbers that stand closer are one
+_FEWEST_IN_RIVER = 4  # rows
+_MOST_OF = 0.7  # the share of rows that have such a gap
+_LINE = re.compile(r"[-_=\u2013\u2014]{5,}")  # drawn with letters
+_MARKER = re.compile(r"[(\[]?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)\]]+|[^\w\s(\[]|o")  # of an item: number or bullet
+
+
+@dataclass
+class _GridRow:
+    """Cell texts by first column, with the last column that each reaches."""
+
+    cells: dict[int, tuple[str, int]]
+    y0: float
+    y1: float
+
+
+def spaced(words: Sequence[Word], width: float) -> Iterator[FoundTable]:
+    """The tables among the words of a page, or of a piece of it, that is so wide."""
+    if len(words) < 2 * _FEWEST_ROWS:
+        return
+    height = height_of(words)
+    rows = [row for row in rows_of(words, height) if not all(_LINE.fullmatch(word.text) for word in row.words)]
+    for run in _runs(rows, height, width):
+        columns = _columns(run, height)
+        cuts = list(_rivers(run, columns, height))
+        if cuts:
+            run = [Row(row.words, segments_of(row.words, height, cuts)) for row in run]
+            columns = _columns(run, height)
+        run = _without_title(run, columns)
+        grid = _grid(run, columns, height)
+        if grid:
+            yield _found(grid, run)
+
+
+def _rivers(run: Sequence[Row], columns: Sequence[tuple[float, float]], height: float) -> Iterator[float]:
+    """Where narrow gaps between numbers stand above each other in a column: in most of its rows, and in nothing's way."""
+    for x0, x1 in columns:
+        inside = [[word for word in row.words if word.x0 >= x0 - 1 and word.x1 <= x1 + 1] for row in run]
+        gaps = [
+            (before.x1, after.x0)
+            for row in inside
+            for before, after in pairwise(sorted(row, key=lambda word: word.x0))
+            if after.x0 - before.x1 > _RIVER * height and is_number(before.text) and is_number(after.text)
+        ]
+        filled = sum(map(bool, inside))
+        if filled < _FEWEST_IN_RIVER or len(gaps) < _MOST_OF * filled:
+            continue
+        covered = _stretches([(word.x0, word.x1) for row in inside for word in row], int(_CROSSED * filled))
+        for before, after in pairwise(covered):
+            middle = (before[1] + after[0]) / 2
+            if sum(left <= middle <= right for left, right in gaps) >= _MOST_OF * filled:
+                yield middle
+
+
+def _without_title(run: list[Row], columns: Sequence[tuple[float, float]]) -> list[Row]:
+    """The run from the first row on that fills a third of the columns: what stands above is a title, and stays text."""
+    fewest = max(2, len(columns) // 3)
+    first = next((n for n, row in enumerate(run) if len(_cells(row, columns)) >= fewest), 0) if len(columns) > 1 else 0
+    return run[first:]
+
+
+def _runs(rows: Sequence[Row], height: float, width: float) -> Iterator[list[Row]]:
+    """Rows with several segments that follow each other, with at most two narrow single ones in between."""
+    at = 0
+    while at < len(rows):
+        if len(rows[at].segments) < 2:
+            at += 1
+            continue
+        last, single = at, 0
+        for following in range(at + 1, len(rows)):
+            if rows[following].y0 - rows[following - 1].y1 > _ROW_GAP * height:
+                break
+            if len(rows[following].segments) >= 2:
+                last, single = following, 0
+            else:
+                only = rows[following].segments[0]
+                single += 1
+                if single > 2 or only.x1 - only.x0 > 0.6 * width:
+                    break
+        if sum(len(row.segments) >= 2 for row in rows[at : last + 1]) >= _FEWEST_ROWS:
+            yield list(rows[at : last + 1])
+        at = last + 1
+
+
+def _grid(run: Sequence[Row], columns: Sequence[tuple[float, float]], height: float) -> list[_GridRow]:
+    """The rows by columns; none where these rows are no table."""
+    if len(columns) < 2:
+        return []
+    rows = [_GridRow(_cells(row, columns), row.y0, row.y1) for row in run]
+    texts = [text for row in rows for text, _ in row.cells.values()]
+    filled = sum(len(row.cells) for row in rows) / (len(rows) * len(columns))
+    wordy = statistics.mean(len(text.split()) if not is_cjk(text) else len(text) / 2 for text in texts)
+    numeric = sum(map(is_number, texts)) / len(texts)
+    if filled < _FULL or _is_list(rows) or (numeric < 0.5 and _is_prose(run, columns, wordy)):
+        return []
+    merged = _unwrapped(rows, len(columns), height)
+    return merged if len(merged) >= 2 else []
+
+
+def _is_list(rows: Sequence[_GridRow]) -> bool:
+    """Whether these are items beside their numbers or bullets."""
+    firsts = [row.cells[0][0] for row in rows if 0 in row.cells]
+    marked = sum(bool(_MARKER.fullmatch(text)) for text in firsts)
+    return max(last for row in rows for _, last in row.cells.values()) == 1 and marked >= 0.8 * len(firsts) > 0
+
+
+def _is_prose(run: Sequence[Row], columns: Sequence[tuple[float, float]], wordy: float) -> bool:
+    """Whether these are columns of running text: few, with many words, or with lines that reach from edge to edge."""
+    if len(columns) > _MOST_TEXT_COLUMNS or wordy < _FEW_WORDS:
+        return False
+    if len(columns) <= 3 and wordy > _WORDY:
+        return True
+    widths: list[list[float]] = [[] for _ in columns]
+    for row in run:
+        for one in row.segments:
+            for n, (x0, x1) in enumerate(columns):
+                if x0 - 1 <= one.x0 and one.x1 <= x1 + 1:
+                    widths[n].append((one.x1 - one.x0) / max(x1 - x0, 1.0))
+    return all(found and statistics.median(found) > _EDGE_TO_EDGE for found in widths)
+
+
+def _columns(run: Sequence[Row], height: float) -> list[tuple[float, float]]:
+    """The stretches that segments cover, but for a few rows that reach over several."""
+    rows = [row for row in run if len(row.segments) >= 2]
+    most = int(_CROSSED * len(rows)) if len(rows) > _FEW_ROWS else 0
+    columns: list[tuple[float, float]] = []
+    for first, last in _stretches([(one.x0, one.x1) for row in rows for one in row.segments], most):
+        if columns and first - columns[-1][1] < _THIN * height:
+            columns[-1] = (columns[-1][0], last)
+        else:
+            columns.append((first, last))
+    return columns
+
+
+def _stretches(spans: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """Where more than so many spans lie above each other."""
+    found: list[tuple[float, float]] = []
+    depth, start = 0, 0.0
+    for x, step in sorted([(x0, 1) for x0, _ in spans] + [(x1, -1) for _, x1 in spans], key=lambda edge: edge[0]):
+        if depth <= most < depth + step:
+            start = x
+        elif depth > most >= depth + step:
+            found.append((start, x))
+        depth += step
+    return found
+
+
+def _cells(row: Row, columns: Sequence[tuple[float, float]]) -> dict[int, tuple[str, int]]:
+    cells: dict[int, tuple[str, int]] = {}
+    for one in row.segments:
+        touched = [n for n, (x0, x1) in enumerate(columns) if min(one.x1, x1) - max(one.x0, x0) > 0]
+        middle = (one.x0 + one.x1) / 2
+        first = touched[0] if touched else min(range(len(columns)), key=lambda n: abs(sum(columns[n]) / 2 - middle))
+        last = touched[-1] if touched else first
+        before = cells.get(first)
+        cells[first] = (f"{before[0]} {one.text}", max(before[1], last)) if before else (one.text, last)
+    return cells
+
+
+def _unwrapped(rows: Sequence[_GridRow], columns: int, height: float) -> list[_GridRow]:
+    """Rows whose cells were broken over several lines, whole again."""
+    merged: list[_GridRow] = []
+    for row in rows:
+        above = merged[-1] if merged else None
+        few = len(row.cells) <= max(1, columns // 2) and 0 not in row.cells
+        if above and few and row.y0 - above.y1 < 0.5 * height and set(row.cells) <= set(above.cells):
+            for column, (text, last) in row.cells.items():
+                before = above.cells[column]
+                above.cells[column] = (f"{before[0]} {text}", max(before[1], last))
+            above.y1 = row.y1
+        else:
+            merged.append(_GridRow(dict(row.cells), row.y0, row.y1))
+    return merged
+
+
+def _found(rows: Sequence[_GridRow], run: Sequence[Row]) -> FoundTable:
+    cells = [
+        FoundCell(text, number, column, number, max(last, column))
+        for number, row in enumerate(rows)
+        for column, (text, last) in sorted(row.cells.items())
+    ]
+    segments = [one for row in run for one in row.segments]
+    sides = (
+        min(one.x0 for one in segments),
+        min(one.y0 for one in segments),
+        max(one.x1 for one in segments),
+        max(one.y1 for one in segments),
+    )
+    return FoundTable(cells, sides, set())

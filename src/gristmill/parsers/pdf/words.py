@@ -1,0 +1,122 @@
+"""Words to rows and running text, by their places."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gristmill.parsers.pdf.frame import Sides
+from gristmill.parsers.pdf.lines import Word
+
+_SEGMENT_GAP = 0.9  # of the text's height: a wider gap parts cells
+_BLANK = 0.1  # of the text's height: a wider gap is a blank
+_ROW = 0.55  # of the text's height: words whose middles are farther apart are of two rows
+_DIGIT = re.compile(r"\d")
+_USUAL = 8.0  # points, where nothing can be measured
+
+
+@dataclass
+class Row:
+    """Words beside each other, joined to segments where no wide gap parts them."""
+
+    words: list[Word]
+    segments: list[Word]
+    y0: float = field(init=False)
+    y1: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.y0 = min(one.y0 for one in self.segments)
+        self.y1 = max(one.y1 for one in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCell:
+    """The text of a cell, and the rows and columns that it takes, the last ones included."""
+
+    text: str
+    row: int
+    col: int
+    last_row: int
+    last_col: int
+
+
+@dataclass
+class FoundTable:
+    """A table's cells, where it stands, and its words, by their id."""
+
+    cells: list[FoundCell]
+    sides: Sides
+    words: set[int]
+
+
+def height_of(words: Sequence[Word]) -> float:
+    """The usual height of words."""
+    return statistics.median(word.y1 - word.y0 for word in words) or _USUAL
+
+
+def rows_of(words: Sequence[Word], height: float = 0.0) -> list[Row]:
+    """The rows from top to bottom. ``height`` is that of the words where it is known."""
+    return list(_rows(words, height or height_of(words))) if words else []
+
+
+def text_of(words: Sequence[Word]) -> str:
+    """The words of a cell as running text."""
+    lines = [" ".join(one.text for one in row.segments) for row in rows_of(words)]
+    return joined(lines)
+
+
+def joined(lines: Sequence[str]) -> str:
+    """Lines of a cell as one: no blank inside of Chinese."""
+    text = lines[0]
+    for line in lines[1:]:
+        text += line if is_cjk(text[-1:]) and is_cjk(line[:1]) else f" {line}"
+    return text
+
+
+def is_cjk(text: str) -> bool:
+    """Whether there are Chinese or Japanese letters in a text."""
+    return any("\u3040" <= char <= "\u9fff" for char in text)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text holds digits rather than words."""
+    return 2 * len(_DIGIT.findall(text)) > sum(char.isalpha() for char in text) and bool(_DIGIT.search(text))
+
+
+def _rows(words: Sequence[Word], height: float) -> Iterator[Row]:
+    """Words by the height of their middle."""
+    current: list[Word] = []
+    middle = 0.0
+    for word in sorted(words, key=lambda one: ((one.y0 + one.y1) / 2, one.x0)):
+        y = (word.y0 + word.y1) / 2
+        if current and y - middle > _ROW * height:
+            yield Row(current, segments_of(current, height))
+            current = []
+        middle = (middle * len(current) + y) / (len(current) + 1)
+        current.append(word)
+    if current:
+        yield Row(current, segments_of(current, height))
+
+
+def segments_of(words: Sequence[Word], height: float, cuts: Sequence[float] = ()) -> list[Word]:
+    """Words of one row, joined where neither a wide gap nor a cut parts them."""
+    segments: list[Word] = []
+    texts: list[list[str]] = []
+    for word in sorted(words, key=lambda one: one.x0):
+        last = segments[-1] if segments else None
+        if last and word.x0 - last.x1 < _SEGMENT_GAP * height and not _parted(last, word, cuts):
+            texts[-1] += (" " if word.x0 - last.x1 > _BLANK * height else "", word.text)
+            last.y0, last.x1, last.y1 = min(last.y0, word.y0), max(last.x1, word.x1), max(last.y1, word.y1)
+        else:
+            segments.append(Word(word.x0, word.y0, word.x1, word.y1, ""))
+            texts.append([word.text])
+    for segment, pieces in zip(segments, texts, strict=True):
+        segment.text = "".join(pieces)
+    return segments
+
+
+def _parted(before: Word, after: Word, cuts: Sequence[float]) -> bool:
+    return bisect_left(cuts, before.x1) < bisect_right(cuts, after.x0)
