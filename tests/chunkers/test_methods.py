@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from chunkers.reviewed import document, expected, names, shown
 from gristmill.chunkers import CHUNKERS
-from gristmill.chunkers.levels import bullet, family_of, is_title, levelled
+from gristmill.chunkers.families import bullet, family_of, is_title
+from gristmill.chunkers.levels import levelled
+from gristmill.chunkers.rows import heads_of
 from gristmill.ports.chunker import Chunker, ChunkSettings
 from gristmill.ports.document import Block, Chunk, Page, ParsedDocument
 from gristmill.testing.chunkers import count_pieces, said, squeezed, table, texts_of
@@ -255,3 +257,151 @@ def test_a_title_is_short_and_no_sentence(line: str, title: bool) -> None:
 def test_the_only_heading_of_the_first_level_is_the_title() -> None:
     blocks = [Block("heading", "Law", level=1), *(Block("heading", f"H{n}", level=2) for n in range(3))]
     assert [line.level for line in levelled(blocks)] == [0, 2, 2, 2]
+
+
+# -- what belongs together
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "caption"),
+    [
+        (Block("caption", "Rivers of the world"), None, "Rivers of the world"),
+        (Block("text", "Table 3. Rivers"), None, "Table 3. Rivers"),
+        (Block("text", "表3 河流"), None, "表3 河流"),
+        (None, Block("caption", "Table 3: Rivers"), "Table 3: Rivers"),
+        (Block("text", "Rivers flow."), None, ""),
+        (Block("caption", "Figure 3: a river"), None, ""),
+        (Block("text", "Table 3 shows it. " * 30), None, ""),
+    ],
+    ids=["caption", "numbered", "chinese", "below", "text", "figure", "long"],
+)
+def test_the_caption_of_a_table_stands_above_each_of_its_pieces(
+    before: Block | None, after: Block | None, caption: str
+) -> None:
+    rows = Block("table", "", table=table([["river", "km"], *([f"river {n}", str(n)] for n in range(40))]))
+    found = texts(made("naive", [one for one in (before, rows, after) if one is not None], chunk_token_num=90))
+    pieces = [text for text in found if "| river | km |" in text]
+    assert len(pieces) > 2
+    assert all(text.startswith(f"{caption}\n| river" if caption else "| river") for text in pieces)
+    assert sum(text.count(caption) for text in found) == len(pieces) or not caption
+
+
+@pytest.mark.parametrize(
+    ("rows", "heads"),
+    [
+        ([["", "2021", "2022"], ["North", "12", "15"], ["South", "7", "8"]], 1),
+        ([["", "Sales", ""], ["Region", "Q1", "Q2"], ["North", "1.5", "$2"], ["South", "(3)", "4%"]], 2),
+        ([["Year", "Total", "Public"], ["Actual", "", ""], ["1996", "5,193", "3,776"], ["1997", "5", "3"]], 1),
+        ([["a", "b"], ["c", "d"]], 0),
+        ([["1", "2.5"], ["3", "4"]], 0),
+        ([["Region", "Q1", "Q2"], ["North", "7", "8"], ["South", "3", "9"]], 1),
+        ([["Year", "K", "1", "2", "3"], ["1996", "3", "5", "6", "8"], ["1997", "1", "8", "2", "7"]], 1),
+    ],
+    ids=["years", "two", "parting line", "words", "numbers", "neighbours", "grades"],
+)
+def test_the_header_of_a_table_is_what_goes_before_its_numbers(rows: list[list[str]], heads: int) -> None:
+    assert heads_of(table(rows, header_rows=0), rows) == heads
+
+
+@pytest.mark.parametrize(
+    "lead", [Block("heading", "Rivers", level=1), Block("text", "These rivers are long:")], ids=str
+)
+@pytest.mark.parametrize("long", [False, True])
+def test_what_announces_something_stands_with_it(lead: Block, long: bool) -> None:
+    rows = table([["river", "km"], *([f"river {n}", str(n)] for n in range(40))])
+    follows = Block("table", "", table=rows) if long else Block("list_item", "the Nile " * 9)
+    found = texts(made("naive", [Block("text", "alpha " * 18), lead, follows], chunk_token_num=64))
+    (text,) = [text for text in found if lead.text in text]
+    assert text.startswith(f"{lead.text}\n")
+    assert len(text) > len(lead.text) + 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "starts"),
+    [
+        (["第一章 总则", "第一节 一般规定", "第一条 甲。", "第二条 乙。"], ["第一章 总则\n第一节 一般规定\n第"] * 2),
+        (
+            ["Article I. One", "Section 1. Aa", "Section 2. Bb", "Article II. Two"],
+            ["Article I. One\nS"] * 2 + ["Article II"],
+        ),
+        (["Chapter 1 Aa", "Section 2 Bb", "Article 3 Cc", "Article 4 Dd"], ["Chapter 1 Aa\nSection 2 Bb\nArticle"] * 2),
+        (["TITLE I", "SEC. 101. Names", "SEC. 102. Ends", "TITLE II"], ["TITLE I\nSEC"] * 2 + ["TITLE II"]),
+        (["Abschnitt 1", "§ 1 Zweck", "§ 2 Ende"], ["Abschnitt 1\n§"] * 2),
+        (["第三条的规定见下。", "第一条 甲。", "第二条 乙。"], ["第三条的规定见下。", "第一条", "第二条"]),
+    ],
+    ids=["sections of a law", "constitution", "code", "act", "german", "reference"],
+)
+def test_a_law_is_cut_at_its_articles_whatever_is_above_them(lines: list[str], starts: list[str]) -> None:
+    found = texts(made("laws", [Block("text", line) for line in lines]))
+    assert len(found) == len(starts)
+    assert all(text.startswith(start) for text, start in zip(found, starts, strict=True))
+
+
+def test_the_first_line_of_a_law_without_headings_is_its_title() -> None:
+    found = made("laws", [Block("text", "数据安全法\n二〇二一年通过"), Block("text", "第一条 甲。\n第二条 乙。")])
+    assert [one.text.split("\n")[0] for one in found] == ["数据安全法"] * 3
+    assert [one.path for one in found[1:]] == [["数据安全法"]] * 2
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [Block("text", "Spring ........ 3\nSummer ........ 9")],
+        [Block("table", "", table=table([["1", "Spring", "3"], ["2", "Summer", "9"]]))],
+        [Block("list_item", "Chapter 1"), Block("list_item", "Chapter 2")],
+    ],
+    ids=["dots", "table", "links"],
+)
+@pytest.mark.parametrize("method", ["book", "laws", "manual"])
+def test_contents_open_no_chapters(method: str, entries: list[Block]) -> None:
+    chapters = [
+        Block("heading", "Chapter 1", level=1), Block("text", "Spring comes. " * 20),
+        Block("heading", "Chapter 2", level=1), Block("text", "Summer comes. " * 20),
+    ]  # fmt: skip
+    first, *others = texts(made(method, [Block("text", "Contents"), *entries, *chapters]))
+    assert first.startswith("Contents\n")
+    assert "comes" not in first
+    assert [text.split("\n")[0] for text in others] == ["Chapter 1", "Chapter 2"]
+
+
+def test_the_title_of_questions_is_their_path() -> None:
+    blocks = [
+        Block("heading", "FAQ", level=1), Block("heading", "Who?", level=2), Block("text", "They."),
+        Block("heading", "Why?", level=2), Block("text", "Because."),
+    ]  # fmt: skip
+    found = made("qa", blocks)
+    assert [(one.path, one.text) for one in found] == [
+        (["FAQ"], "Question: Who?\nAnswer: They."),
+        (["FAQ"], "Question: Why?\nAnswer: Because."),
+    ]
+
+
+def test_stations_that_were_taken_for_one_paragraph_are_parted() -> None:
+    lines = ["林若溪 个人简历", "教育背景", "2011.09-2015.06 浙江大学 本科 2015.09-2018.03 浙江大学 硕士"]
+    first, *stations = texts(made("resume", [Block("text", line) for line in lines]))
+    assert "Name: 林若溪\n" in first
+    assert [text.split("\n")[-2] for text in stations] == [
+        "2011.09-2015.06 浙江大学 本科",
+        "2015.09-2018.03 浙江大学 硕士",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "method"),
+    [
+        ("poems.epub", [Block("text", "A poem.")], "book"),
+        ("talk.odp", [Block("text", "A slide.")], "presentation"),
+        ("war.txt", [Block("heading", "CHAPTER I"), Block("text", "well " * 600)], "book"),
+        ("rules.txt", [Block("text", f"§ {n} Rule\nEverybody follows it.") for n in range(1, 7)], "laws"),
+        ("manual.txt", [Block("text", f"Section {n} Pumps\nSee below.") for n in range(1, 7)], "naive"),
+        ("paper.pdf", [Block("heading", "Mills"), Block("heading", "Abstract"), Block("text", "Mills grind.")], "paper"),
+        ("guide.html", [Block("text", "Contents"), *(Block("heading", one) for one in ("Aa", "Bb", "Cc"))], "book"),
+        ("tags.csv", [Block("table", "", table=table([["mills grind the corn of all", "mill, corn"]] * 4))], "tag"),
+        ("words.csv", [Block("table", "", table=table([["Berlin", "Paris, Rome"]] * 4))], "table"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value else "",
+)  # fmt: skip
+def test_auto_knows_a_document_by_its_form(name: str, blocks: list[Block], method: str) -> None:
+    document = ParsedDocument({"txt": "text"}.get(name[-3:], name.partition(".")[2]), blocks, name=name)
+    choice = CHUNKERS.load("auto")().choose(document)
+    assert choice.method == method, choice.reason

@@ -17,14 +17,14 @@ class AudioChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "audio"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         taken: list[Block] = []
         size = 0
         for block in document.blocks:
             tokens = count(block.text) + 1
-            full = size + tokens > settings.chunk_token_num
+            full = block.kind == "speech" and size + tokens > settings.chunk_token_num
             if taken and (full or (block.kind == "speech") != (taken[-1].kind == "speech")):
                 yield _section(taken)
                 taken, size = [], 0

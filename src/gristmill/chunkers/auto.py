@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 from gristmill.chunkers import CHUNKERS
-from gristmill.chunkers.levels import bullet
+from gristmill.chunkers.contents import is_name
+from gristmill.chunkers.families import DECIMAL, ENGLISH, LAW, bullet
 from gristmill.chunkers.signs import (
     ABSTRACT,
     ANSWER,
@@ -23,12 +25,20 @@ from gristmill.chunkers.signs import (
 from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Chunk, ParsedDocument
 
-_LAW, _DECIMAL, _ENGLISH = 0, 1, 3  # families of numbering
-_ARTICLE = 4  # the depth of articles in both
-_FEWEST = {"articles": 5, "questions": 3, "chapters": 3, "numbered": 6, "pages": 3, "parts": 2}
-_EARLY = 64  # lines among which an abstract is
+_ARTICLE = 4  # the depth of articles in Chinese laws
+_PAIR = 2  # columns
+_COMMA = re.compile("[,，、;；]")
+_ABSTRACT = re.compile(r"\s*(?:abstract|摘\s*要)\s*[:：]?\s*", re.I)
+_FEWEST = {"articles": 5, "questions": 3, "chapters": 3, "numbered": 6, "pages": 3, "parts": 2, "rows": 3}
+_EARLY, _FIRST = 64, 16  # lines among which an abstract is, and among which it needs no references
 _SHORT = 4  # pages of a resume, at most
 _FEW_WORDS = 120  # on a page that is a slide
+_MANY_WORDS = 500  # of a chapter that is alone
+_TAG_WORDS = 3  # of a tag, at most
+_TEXT_WORDS = 6  # of a text that has tags, on average
+_ARTICLES = re.compile(
+    r"\s*(?:(?:article|amendment|artikel|art\.|sec\.)\s|§\s*[0-9])", re.I
+)  # no "Section 3" of a manual
 
 
 @dataclass
@@ -65,8 +75,10 @@ def _by_format(look: _Look) -> tuple[str, str] | None:
     kinds = {block.kind for block in look.blocks}
     if look.document.format == "email" or "mail_header" in kinds:
         return "email", "it is a mail message"
-    if look.document.format in ("pptx", "ppt"):
+    if look.document.format in ("pptx", "ppt") or look.document.name.lower().endswith(".odp"):
         return "presentation", "it is a presentation"
+    if look.document.format == "epub":
+        return "book", "it is an e-book"
     if "speech" in kinds:
         return "audio", "it is speech"
     if look.blocks and all(block.source == "ocr" or block.kind == "figure" for block in look.blocks):
@@ -87,12 +99,24 @@ def _by_table(look: _Look) -> tuple[str, str] | None:
     asked = sum(1 for row in grid if row and row[0].rstrip().endswith(("?", "？")))
     if len(grid[0] if grid else []) == 2 and asked * 2 >= len(grid) and asked >= _FEWEST["questions"]:
         return "qa", f"{asked} of its {len(grid)} rows begin with a question"
+    if _is_tagged(grid):
+        return "tag", "its rows are texts, each with a few words"
     return "table", "it is a table"
 
 
+def _is_tagged(grid: Sequence[Sequence[str]]) -> bool:
+    """Whether each row is a text and its tags: of no more than three words each, parted by commas in some of the rows."""
+    if len(grid) < _FEWEST["rows"] or any(len(row) != _PAIR for row in grid):
+        return False
+    tags = [[tag.strip() for tag in _COMMA.split(row[1])] for row in grid]
+    short = all(tag and len(tag.split()) <= _TAG_WORDS and not tag.isdecimal() for found in tags for tag in found)
+    words = sum(len(row[0].split()) + sum(char > "\u2e7f" for char in row[0]) for row in grid)
+    return short and any(len(found) > 1 for found in tags) and words >= _TEXT_WORDS * len(grid)
+
+
 def _laws(look: _Look) -> tuple[str, str] | None:
-    chinese = sum(1 for depth in look.depths(_LAW) if depth == _ARTICLE)
-    english = sum(1 for depth in look.depths(_ENGLISH) if depth == _ARTICLE)
+    chinese = sum(1 for depth in look.depths(LAW) if depth == _ARTICLE)
+    english = sum(1 for line in look.lines if _ARTICLES.match(line) and bullet(line, ENGLISH))
     found = max(chinese, english)
     if found >= _FEWEST["articles"] and found * 10 >= len(look.lines):
         return "laws", f"{found} of its {len(look.lines)} lines begin an article"
@@ -119,9 +143,13 @@ def _resume(look: _Look) -> tuple[str, str] | None:
 
 
 def _paper(look: _Look) -> tuple[str, str] | None:
+    if look.document.format not in ("pdf", "docx"):
+        return None
     abstract = any(ABSTRACT.match(line) for line in look.lines[:_EARLY])
-    if abstract and look.document.format == "pdf" and any(REFERENCES.fullmatch(line) for line in look.lines):
+    if abstract and any(REFERENCES.fullmatch(line) for line in look.lines):
         return "paper", "it has an abstract and references"
+    if any(_ABSTRACT.fullmatch(line) for line in look.lines[:_FIRST]):
+        return "paper", "it begins with an abstract"
     return None
 
 
@@ -134,34 +162,43 @@ def _slides(look: _Look) -> tuple[str, str] | None:
 
 
 def _book(look: _Look) -> tuple[str, str] | None:
-    chapters = sum(1 for text in look.headings if bullet(text, _ENGLISH) == 2 or bullet(text, _LAW) == 2)
+    chapters = sum(1 for text in look.headings if bullet(text, ENGLISH) == 2 or bullet(text, LAW) == 2)
     if chapters >= _FEWEST["chapters"]:
         return "book", f"it has {chapters} chapters"
+    words = sum(len(line.split()) for line in look.lines)
+    if chapters and chapters == len(look.headings) and words >= _MANY_WORDS:
+        return "book", f"its headings are those of {chapters} chapters"
+    return None
+
+
+def _contents(look: _Look) -> tuple[str, str] | None:
+    if len(look.headings) >= _FEWEST["chapters"] and any(is_name(line) for line in look.lines[:_EARLY]):
+        return "book", "it has a table of contents"
     return None
 
 
 def _manual(look: _Look) -> tuple[str, str] | None:
-    numbered = [depth for text in look.headings if (depth := bullet(text, _DECIMAL))]
+    numbered = [depth for text in look.headings if (depth := bullet(text, DECIMAL))]
     if len(numbered) >= _FEWEST["numbered"] and len(set(numbered)) > 1:
         return "manual", f"{len(numbered)} of its headings are numbered, at {len(set(numbered))} depths"
     return None
 
 
 _RULES: tuple[Callable[[_Look], tuple[str, str] | None], ...] = (
-    _by_format, _by_table, _laws, _resume, _qa, _paper, _slides, _book, _manual,
+    _by_format, _by_table, _laws, _resume, _qa, _paper, _slides, _book, _manual, _contents,
 )  # fmt: skip
 
 
 class AutoChunker(Chunker):
     """The first method that a rule finds reason for, else ``naive``. The reason is in the run's log.
 
-    In this order: the format (mail, presentation, speech, picture), the columns of a table, articles, the parts of a
-    resume, questions, abstract and references, wide pages with few words, chapters, numbered headings. A document of
+    In this order: the format (mail, presentation, e-book, speech, picture), the columns of a table, articles, the parts of a
+    resume, questions, an abstract, wide pages with few words, chapters, numbered headings, a table of contents. A document of
     several parts is judged by the first of them.
     """
 
     name: ClassVar[str] = "auto"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     chooses: ClassVar[bool] = True
 
     def choose(self, document: ParsedDocument) -> Choice:

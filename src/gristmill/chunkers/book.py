@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from gristmill.chunkers.levels import BODY, Group, grouped, levelled, without_contents
+from gristmill.chunkers.contents import without_contents
+from gristmill.chunkers.levels import BODY, Group, grouped, levelled
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, ParsedDocument
@@ -21,7 +22,7 @@ class BookChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "book"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         contents, lines = without_contents(levelled(document.blocks))

@@ -17,7 +17,7 @@ class EmailChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "email"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         headers = [block for block in document.blocks if block.kind == "mail_header"]

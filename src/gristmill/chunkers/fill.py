@@ -30,7 +30,7 @@ class Filling:
         alone = unit.alone and not self.together
         if unit.heading and self.size >= limit // 2 and not self.together:
             yield from self.end()
-        if alone and not all(one.heading or one.kind == "caption" for one in self.units):
+        if alone and not all(one.leads or one.kind == "caption" for one in self.units):
             yield from self.end(keep_headings=True)
         if self.units and self.size + unit.tokens + 1 > limit:
             yield from self.end(keep_headings=True)
@@ -46,9 +46,9 @@ class Filling:
             yield from self.end()
 
     def end(self, *, keep_headings: bool = False, overlap: bool = True) -> Iterator[Chunk]:
-        """The chunk as it is. With ``keep_headings``, headings at its end go on into the next."""
+        """The chunk as it is. With ``keep_headings``, headings and announcing lines at its end go on into the next."""
         kept: list[Unit] = []
-        while keep_headings and self.units and self.units[-1].heading:
+        while keep_headings and self.units and self.units[-1].leads:
             kept.insert(0, self.units.pop())
         if any(unit.text.strip() for unit in self.units):
             text, tokens, raw = self._fitting(kept)

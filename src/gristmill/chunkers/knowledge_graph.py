@@ -14,7 +14,7 @@ class KnowledgeGraphChunker(SectionChunker):
     """The chunks of ``naive``, from the document as a whole: no part of it ends within a sentence that relates two things."""
 
     name: ClassVar[str] = "knowledge_graph"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     whole: ClassVar[bool] = True
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from gristmill.chunkers.levels import depths, grouped, levelled, without_contents
+from gristmill.chunkers.contents import without_contents
+from gristmill.chunkers.families import is_article
+from gristmill.chunkers.levels import Line, depths, grouped, levelled
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import ParsedDocument
 
 
 class LawsChunker(SectionChunker):
-    """A chunk for each unit of the second level of numbering (articles below chapters), with all that is below it.
+    """A chunk for each article (section, amendment), with all that is below it, in a document that has such.
 
-    The titles above it are repeated in its text. What goes before the first number, and what stands between a title and
-    its first unit, are chunks of their own. A unit that is too large is cut, its own title above each piece. Without any
-    numbering, chunks are those of ``naive``.
+    In others for each unit of the second level of numbering. The titles above it are repeated in its text. What goes before
+    the first number, and what stands between a title and its first unit, are chunks of their own. A unit that is too large
+    is cut, its own title above each piece. Without any numbering, chunks are those of ``naive``.
     """
 
     name: ClassVar[str] = "laws"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         contents, lines = without_contents(levelled(document.blocks, numbered=True))
@@ -30,5 +32,10 @@ class LawsChunker(SectionChunker):
         if not found:
             yield Section([line.block for line in lines])
             return
-        for group in grouped(lines, found[min(1, len(found) - 1)]):
+        for group in grouped(lines, _articles(lines) or found[min(1, len(found) - 1)]):
             yield Section(group.blocks, group.above, above="\n".join(group.above), again="\n".join(group.own))
+
+
+def _articles(lines: Sequence[Line]) -> int:
+    """The level of articles, the lowest where a law has several that are called so (sections of articles); 0 without any."""
+    return max((line.level for line in lines if line.title and is_article(line.title)), default=0)

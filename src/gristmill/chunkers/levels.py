@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from gristmill.chunkers.families import ENGLISH, bullet, family_of, is_sentence, is_title, number_of
 from gristmill.ports.document import Block
 
 BODY = 1_000  # the level of what is no heading
 _TITLE = 0
 _HEADINGS = ("title", "heading")
 _LINED = ("text", "list_item", *_HEADINGS)
-_ZH = "[一二三四五六七八九十百千零〇○0-9０-９]+"
-_END = r"(?=\s*$|\s*[.:：、—–-]|\s+[A-Z(“\"])"  # no sentence that speaks of a section: "Section 12 of the act"
-_FAMILIES = tuple(
-    tuple(re.compile(one) for one in family)
-    for family in (
-        (
-            rf"第\s*{_ZH}\s*(?:分?编|部分|部)",
-            rf"第\s*{_ZH}\s*章",
-            rf"第\s*{_ZH}\s*节",
-            rf"第\s*{_ZH}\s*条(?:之[一二三四五六七八九十]+)?",
-            r"[（(][一二三四五六七八九十百]+[）)]",
-        ),
-        (
-            r"第\s*[0-9]+\s*章",
-            r"第\s*[0-9]+\s*节",
-            r"[0-9]{1,2}(?:[.、](?![0-9])|\s+(?=[^\W\d]))",
-            r"[0-9]{1,2}\.[0-9]{1,2}(?![0-9.a-zA-Z/%~-])",
-            r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2}(?![0-9.])",
-            r"[0-9]{1,2}(?:\.[0-9]{1,2}){3}",
-        ),
-        (
-            rf"第\s*{_ZH}\s*章",
-            rf"第\s*{_ZH}\s*节",
-            r"[一二三四五六七八九十百]+[、\s]",
-            r"[（(][一二三四五六七八九十百]+[）)]",
-            r"[（(][0-9]{1,2}[）)]",
-        ),
-        (
-            rf"(?i:part)\s+(?:(?i:one|two|three|four|five|six|seven|eight|nine|ten)|[IVXLC]+|[0-9]+){_END}",
-            rf"(?i:chapter)\s+(?:[IVXLC]+|[0-9]+){_END}",
-            rf"(?i:section)\s+[0-9]+{_END}",
-            rf"(?i:article)\s+(?:[0-9]+|[IVXLC]+){_END}",
-        ),
-        tuple(rf"#{{{n}}}(?!#)\s*" for n in range(1, 7)),
-    )
-)
-_NO_BULLET = re.compile(r"0|[0-9]+\s+(?:[0-9~个只-])|[0-9]+\.{2,}|[0-9.]+[的中]")
-_NO_TITLE = re.compile(r",\s|[,;，；。！!]")
-_ARTICLE = re.compile(rf"第\s*{_ZH}\s*条")
-_MOST_WORDS, _MOST_CHARS = 12, 32
 _LONGEST = 64  # characters of a title that is repeated
-_FEWEST = 2  # lines that make a family
-_CONTENTS = frozenset(("contents", "tableofcontents", "目录", "目次"))
-_LOOK = 128  # lines of a table of contents
+_SECTION, _ARTICLE = 3, 4  # depths of the English family
+_FEWEST = 2  # headings that make those of the format known
 
 
 @dataclass(slots=True)
@@ -79,35 +38,12 @@ class Group:
     own: list[str] = field(default_factory=list)
 
 
-def bullet(text: str, family: int) -> int:
-    """The depth of a line in a family, from 1; 0 where it begins with none of the family's numbers."""
-    text = text.strip()
-    if family < 0 or _NO_BULLET.match(text):
-        return 0
-    return next((n for n, one in enumerate(_FAMILIES[family], 1) if one.match(text)), 0)
-
-
-def family_of(texts: Sequence[str]) -> int:
-    """The family that most lines belong to, the first of equals; -1 where fewer than two belong to any."""
-    found = [sum(1 for text in texts if bullet(text, n)) for n in range(len(_FAMILIES))]
-    most = max(found)
-    return found.index(most) if most >= _FEWEST else -1
-
-
-def is_title(text: str) -> bool:
-    """Whether a line may be a title: short, and no sentence."""
-    text = text.strip()
-    if _ARTICLE.match(text):
-        return True
-    too_long = len(text.split()) > _MOST_WORDS or (" " not in text and len(text) >= _MOST_CHARS)
-    return bool(text) and not too_long and not _NO_TITLE.search(text)
-
-
 def levelled(blocks: Sequence[Block], *, numbered: bool = False) -> list[Line]:
     """The blocks with their depth, parted at numbered lines where those are headings.
 
     They are where the format knows no headings, and with ``numbered`` in any case.
     """
+    blocks = _with_title(blocks)
     headings = [block for block in blocks if block.kind == "heading"]
     texts = [line for block in blocks if block.kind in _LINED for line in block.text.split("\n")]
     family = family_of(texts) if numbered or len(headings) < _FEWEST else -1
@@ -117,8 +53,29 @@ def levelled(blocks: Sequence[Block], *, numbered: bool = False) -> list[Line]:
         for block in blocks
         for one in (_parted(block, family) if family >= 0 and block.kind in ("text", "list_item") else [block])
     ]
+    if family == ENGLISH:
+        _put_sections_below(lines)
     _mark_title(lines)
     return lines
+
+
+def _put_sections_below(lines: Sequence[Line]) -> None:
+    """Sections are above articles, as in codes, unless the first article comes before the first section."""
+    found = [line for line in lines if line.level in (_SECTION, _ARTICLE)]
+    if found and found[0].level == _ARTICLE and any(line.level == _SECTION for line in found):
+        for line in found:
+            line.level = _SECTION + _ARTICLE - line.level
+
+
+def _with_title(blocks: Sequence[Block]) -> Sequence[Block]:
+    """The first block's first line on its own where it may be the title of a document without headings."""
+    if not blocks or blocks[0].kind != "text" or any(block.kind in _HEADINGS for block in blocks):
+        return blocks
+    first, sign, rest = blocks[0].text.partition("\n")
+    title = msgspec.structs.replace(blocks[0], text=first)
+    if not sign or not rest.strip() or not _may_be_title(title):
+        return blocks
+    return [title, msgspec.structs.replace(blocks[0], text=rest), *blocks[1:]]
 
 
 def _known(headings: Sequence[Block], family: int) -> dict[int, int]:
@@ -158,19 +115,28 @@ def _line(block: Block, family: int, known: dict[int, int]) -> Line:
         return Line(block, depth or known.get(block.level, block.level or 1), said)
     if not depth:
         return Line(block)
-    number = next(one.match(said) for one in _FAMILIES[family] if one.match(said))
-    short = is_title(said) and not _NO_TITLE.search(said) and "\n" not in said and len(said) <= _LONGEST
-    return Line(block, depth, said if short or number is None else number[0].strip())
+    short = is_title(said) and not is_sentence(said) and "\n" not in said and len(said) <= _LONGEST
+    return Line(block, depth, said if short else number_of(said, family))
 
 
 def _mark_title(lines: Sequence[Line]) -> None:
-    """The only heading of the first level, if it goes before all others, is the document's title."""
+    """What goes before all numbers is the document's title: the only heading of its level, or a short first line."""
     headings = [line for line in lines if line.level < BODY]
     levels = Counter(line.level for line in headings)
-    if headings and _TITLE not in levels and len(levels) > 1 and headings[0].block.kind == "heading":
-        top = min(levels)
-        if headings[0].level == top and levels[top] == 1:
-            headings[0].level = _TITLE
+    if not headings or _TITLE in levels:
+        return
+    top, first = min(levels), headings[0]
+    if first.block.kind == "heading":
+        if len(levels) > 1 and first.level == top and levels[top] == 1:
+            first.level = _TITLE
+    elif lines[0] is not first and _may_be_title(lines[0].block):
+        lines[0].level, lines[0].title = _TITLE, lines[0].block.text.strip()
+
+
+def _may_be_title(block: Block) -> bool:
+    text = block.text.strip()
+    plain = block.kind == "text" and not block.marker and "\n" not in text and not is_sentence(text)
+    return plain and is_title(text) and text[-1:] not in ".:：?？"
 
 
 def depths(lines: Sequence[Line]) -> list[int]:
@@ -207,22 +173,3 @@ def grouped(lines: Sequence[Line], at: int) -> Iterator[Group]:
         group.blocks.append(line.block)
     if group.blocks:
         yield group
-
-
-def without_contents(lines: Sequence[Line]) -> tuple[list[Block], list[Line]]:
-    """A table of contents, and the lines without it. What it announces is not there twice."""
-    for first, line in enumerate(lines):
-        if "".join(line.block.text.split()).lower() not in _CONTENTS:
-            continue
-        entry = next((n for n in range(first + 1, len(lines)) if lines[n].block.text.strip()), len(lines))
-        begin = _beginning(lines[entry].block.text) if entry < len(lines) else ""
-        for n in range(entry + 1, min(entry + 1 + _LOOK, len(lines))):
-            if begin and _beginning(lines[n].block.text) == begin:
-                return [one.block for one in lines[first:n]], [*lines[:first], *lines[n:]]
-    return [], list(lines)
-
-
-def _beginning(text: str) -> str:
-    """By what an entry is known: its first two words, or three signs where there are no words."""
-    words = text.split()
-    return " ".join(words[:2]).lower() if words and words[0].isascii() else text.strip()[:3]

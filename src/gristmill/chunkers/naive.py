@@ -19,7 +19,7 @@ class NaiveChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "naive"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         yield Section(document.blocks, html=document.format in SHEETS)

@@ -19,7 +19,7 @@ class OneChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "one"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     whole: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
 

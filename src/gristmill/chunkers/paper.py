@@ -13,17 +13,19 @@ from gristmill.ports.document import ParsedDocument
 
 _KEYWORDS = ("abstract", "总结", "概括", "summary", "summarize")
 _EARLY = 64  # lines among which the abstract is
+_LONG = 2_400  # characters of an abstract of several paragraphs
 
 
 class PaperChunker(SectionChunker):
     """Title and authors, the abstract with words by which a summary is asked for, then the sections of the paper.
 
+    The abstract ends at the next heading, or where none is near with its first paragraph.
     A section begins at each heading of the level that most headings have, or of one above it, and is cut where it is too
     large, its heading above each piece. Pages come in parts of 22, so that most papers are one part.
     """
 
     name: ClassVar[str] = "paper"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     pages_per_part: ClassVar[int] = 22
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
@@ -32,7 +34,7 @@ class PaperChunker(SectionChunker):
         first, last = _abstract(lines)
         title = [line.title for line in lines[:first] if line.level == 0][:1]
         if first < last:
-            yield from _of(lines[:first], at)
+            yield Section([line.block for line in lines[:first]], together=True)
             words = [line.block for line in lines[first:last]]
             yield Section(words, title, again=_again(lines[first]), keywords=_KEYWORDS)
         yield from _of(lines[last:] if first < last else lines, at, title)
@@ -56,6 +58,17 @@ def _abstract(lines: Sequence[Line]) -> tuple[int, int]:
         if line.block.text[match.end() :].strip() and line.level == BODY:
             return n, n + 1
         if not line.block.text[match.end() :].strip():
-            ends = (m for m in range(n + 2, len(lines)) if lines[m].level < BODY or line.level == BODY)
-            return n, next(ends, len(lines))
+            return n, _end(lines, n)
     return 0, 0
+
+
+def _end(lines: Sequence[Line], first: int) -> int:
+    """Behind an abstract headed by the line ``first``: at the next heading, if that is near, else one paragraph on."""
+    size = 0
+    for n in range(first + 1, len(lines)):
+        if lines[n].level < BODY:
+            return n
+        size += len(lines[n].block.text)
+        if size > _LONG or lines[first].level == BODY:
+            break
+    return min(first + 2, len(lines))

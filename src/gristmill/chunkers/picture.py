@@ -12,6 +12,7 @@ from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Asset, Block, ParsedDocument
 
 _BESIDE = ("caption",)
+_HEADINGS = ("title", "heading")
 
 
 class PictureChunker(SectionChunker):
@@ -21,23 +22,27 @@ class PictureChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "picture"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         if _is_picture(document):
             yield _picture(document.blocks, document)
             return
         run: list[Block] = []
-        around: list[Block] = []  # of the picture: itself and its captions
+        headings: list[Block] = []  # just above the picture: they go with it
+        around: list[Block] = []  # of the picture: itself, its headings and captions
         for block in document.blocks:
             if block.kind == "figure" and any(one.kind == "figure" for one in around):
                 yield _picture(around, document)
                 around = []
             if block.kind == "figure" or block.kind in _BESIDE:
+                while run and not around and run[-1].kind in _HEADINGS:
+                    headings.insert(0, run.pop())
                 if run:
                     yield Section(run)
                     run = []
-                around.append(block)
+                around += [*headings, block]
+                headings = []
             else:
                 if around:
                     yield _picture(around, document)

@@ -18,7 +18,7 @@ class PresentationChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "presentation"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         for _, blocks in groupby(

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gristmill.chunkers.rows import Pair, blocks_of_lines, by_tables, pairs_of, said_as, separator_of
+from gristmill.chunkers.rows import Pair, blocks_of_lines, by_tables, caption_of, pairs_of, said_as, separator_of
 from gristmill.chunkers.sections import SHEETS, Section, SectionChunker
 from gristmill.chunkers.signs import ANSWER, ANSWERS, QUESTION, QUESTIONS
 from gristmill.ports.chunker import ChunkSettings, TokenCount
@@ -51,13 +51,11 @@ class QaChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "qa"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         in_answers = document.format not in SHEETS and any(block.kind == "heading" for block in document.blocks)
-        for run, block in by_tables(
-            document.blocks, lambda table: not in_answers or _names_pairs(table), captioned=True
-        ):
+        for run, block in by_tables(document.blocks, lambda table: not in_answers or _names_pairs(table)):
             yield from _of_text(run)
             if block is not None and block.table is not None:
                 yield from _of_table(block, block.table)
@@ -70,15 +68,18 @@ def _names_pairs(table: Table) -> bool:
 
 
 def _of_table(block: Block, table: Table) -> Iterator[Section]:
-    named = _names_pairs(table)
+    named, path = _names_pairs(table), caption_of(table)
     more = table.grid()[0][2:] if named else []
-    for found in pairs_of(table, skip=int(named)):
+    pairs = list(pairs_of(table, skip=int(named)))
+    if path and not pairs:
+        yield Section([said_as(block, path[0])])
+    for found in pairs:
         if isinstance(found, Pair):
             rest = [f"{name}: {value}" for name, value in zip(more, found.rest, strict=False)] or found.rest
             answer = [said_as(block, text) for text in (found.second, "\n".join(rest)) if text]
-            yield _section(_Open([said_as(block, found.first)], answer))
+            yield _section(_Open([said_as(block, found.first)], answer, path))
         else:
-            yield Section([said_as(block, "\n".join(found))])
+            yield Section([said_as(block, "\n".join(found))], path)
 
 
 def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
@@ -136,25 +137,47 @@ def _parted(lines: Sequence[Block], separator: str) -> Iterator[_Open]:
 
 
 def _headed(blocks: Sequence[Block]) -> Iterator[_Open]:
-    """A heading with those above it is a question when text follows; else the headings wait for the next."""
+    """A heading with those above it is a question when text follows; else the headings wait for the next.
+
+    The document's title is no question, but the path of all that follow.
+    """
     chain: list[Block] = []
+    title = _title(blocks)
+    path: list[str] = []
     now = _Open()
     for block in blocks:
-        if block.kind not in ("heading", "title"):
+        if block is title or block.kind == "title":
+            now.answer.append(block)
+            path = [block.text.strip()]
+            continue
+        if block.kind != "heading":
             now.answer.append(block)
             continue
         level = block.level or 1
         waiting = [] if now.answer else now.question
-        if now.answer:
+        if (now.question and now.answer) or not _only_title(now.answer, path):
             yield now
         elif waiting and level <= (waiting[-1].level or 1):
             yield _Open([], now.question[-1:])
-        chain = [one for one in chain if (one.level or 1) < level and one.kind != "title"] + [block]
-        now = _Open(list(chain))
+        chain = [one for one in chain if (one.level or 1) < level] + [block]
+        now = _Open(list(chain), path=path)
     if now.question and not now.answer:
         yield _Open([], now.question[-1:])
     else:
         yield now
+
+
+def _only_title(answer: Sequence[Block], path: Sequence[str]) -> bool:
+    """Whether nothing goes before a question but what its path says."""
+    return not answer or [block.text.strip() for block in answer] == list(path)
+
+
+def _title(blocks: Sequence[Block]) -> Block | None:
+    """The document's title, which is no question: the first heading, if it is the only one of the highest level."""
+    headings = [block for block in blocks if block.kind == "heading"]
+    levels = [block.level or 1 for block in headings]
+    alone = len(headings) > 1 and levels[0] < min(levels[1:]) and not headings[0].text.rstrip().endswith(("?", "？"))
+    return headings[0] if alone else None
 
 
 def _numbered(lines: Sequence[Block]) -> Iterator[_Open]:

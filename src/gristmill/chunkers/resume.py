@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import msgspec
@@ -35,8 +36,12 @@ _DEGREES = (
 )
 _DATE = r"(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z.]*\s+)?\d{4}(?:\s*[./年-]\s*\d{1,2}(?!\d))?\s*月?"
 _PERIOD = re.compile(rf"{_DATE}\s*(?:-|–|—|~|至|到|to)+\s*(?:{_DATE}|present|now|today|current|至今|今)", re.I)
+_SEVERAL = 2
 _STATIONS = ("Work", "Projects", "Education")
 _MOST_NAME = 4  # words
+_HEADED = re.compile(
+    r"个人简历|簡歷|简历|履歴書|\b(?:resum[eé]|résumé|curriculum vitae|cv|lebenslauf)\b(?:\s+of\b)?", re.I
+)
 
 
 class ResumeChunker(SectionChunker):
@@ -48,7 +53,7 @@ class ResumeChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "resume"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     whole: ClassVar[bool] = True
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
@@ -80,7 +85,7 @@ def _stations(blocks: Sequence[Block]) -> Iterator[list[Block]]:
     """A part's heading goes with its first station."""
     taken: list[Block] = []
     dated = False
-    for block in blocks:
+    for block in (part for one in blocks for part in _by_period(one)):
         begins = block.table is None and bool(_PERIOD.search(block.text))
         if begins and dated:
             yield taken
@@ -88,6 +93,17 @@ def _stations(blocks: Sequence[Block]) -> Iterator[list[Block]]:
         dated = dated or begins
         taken.append(block)
     yield taken
+
+
+def _by_period(block: Block) -> Iterator[Block]:
+    """A line that begins with a period, parted before each further one: stations that a parser took for one paragraph."""
+    starts = [match.start() for match in _PERIOD.finditer(block.text)]
+    if block.table is not None or len(starts) < _SEVERAL or block.text[: starts[0]].strip():
+        yield block
+        return
+    for first, last in pairwise([0, *starts[1:], len(block.text)]):
+        marker = block.marker if first == 0 else ""
+        yield msgspec.structs.replace(block, text=block.text[first:last].strip(), marker=marker)
 
 
 def _basic(fields: dict[str, str], blocks: Sequence[Block]) -> Section:
@@ -140,6 +156,7 @@ def _name(lines: Sequence[Block], text: str) -> str:
     if match:
         return match[1].strip()
     first = next((line.text.strip() for line in lines if line.text.strip()), "")
+    first = _HEADED.sub("", first).strip(" -–—|:：,")
     words = first.split()
     plain = all(char.isalpha() or char in " .'-·" for char in first)
     return first if 0 < len(words) <= _MOST_NAME and plain and not resume_part(first) else ""

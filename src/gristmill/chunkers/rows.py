@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 
 from gristmill.ports.document import Block, Table
 
 _PAIR = 2
-_NUMBER = re.compile(r"[-+]?[\d.,]+%?")
+_NUMBER = re.compile(r"[-+(]?\s?[$€£¥]?\s?[\d.,]+\s?%?\)?")
+_MOST_HEADS = 4
+_LONG = 9  # digits of what names no column
+_YEARS = range(1800, 2100)
 
 
 @dataclass(slots=True)
@@ -48,32 +52,62 @@ def header_of(rows: Sequence[Sequence[str]], heads: int) -> list[str]:
 
 
 def heads_of(table: Table, rows: Sequence[Sequence[str]]) -> int:
-    """The header rows: as the parser knows them, else the first if it names a column whose other values are numbers."""
+    """The header rows: as the parser knows them, else those above the numbers.
+
+    These are the rows before the first one of numbers, where most that follow are such, or the first row if it names a column
+    whose other values are numbers.
+    """
     if table.header_rows or len(rows) < _PAIR:
         return min(table.header_rows, len(rows))
+    first = next(
+        (n for n, row in enumerate(rows[: _MOST_HEADS + 1]) if _has_numbers(row) and not _names_columns(row)), 0
+    )
+    if first and sum(map(_has_numbers, rows[first:])) * 2 > len(rows) - first:
+        return _above(rows, first)
     if any(_NUMBER.fullmatch(value) for value in rows[0]):
         return 0
     columns = ([row[col] for row in rows[1:] if row[col]] for col, name in enumerate(rows[0]) if name)
     return int(any(column and all(map(_NUMBER.fullmatch, column)) for column in columns))
 
 
-def by_tables(
-    blocks: Iterable[Block], own: Callable[[Table], bool] = lambda _: True, *, captioned: bool = False
-) -> Iterator[tuple[list[Block], Block | None]]:
-    """Each table that is a method's ``own``, with the run of blocks before it; what is left goes with none.
+def _above(rows: Sequence[Sequence[str]], first: int) -> int:
+    """The header above the row ``first``, without a line of one value that parts the rows."""
+    while first > 1 and len(rows[first]) > _PAIR and sum(map(bool, rows[first - 1])) == 1:
+        first -= 1
+    return first
 
-    ``captioned``: a table's caption is the last block of that run.
-    """
+
+def _has_numbers(row: Sequence[str]) -> bool:
+    """Whether half of a row's values are numbers."""
+    said = [value for value in row if value]
+    return 0 < len(said) <= 2 * sum(1 for value in said if _NUMBER.fullmatch(value))
+
+
+def _names_columns(row: Sequence[str]) -> bool:
+    """Whether numbers follow each other after a word: years, or at least three others, that are names of columns."""
+    numbers = [int(value) for value in row if value.isdecimal() and len(value) < _LONG]
+    words = not row[0] or any(value and not _NUMBER.fullmatch(value) for value in row)
+    upward = len(numbers) > 1 and all(b - a == 1 for a, b in pairwise(numbers))
+    return words and upward and (numbers[0] in _YEARS or len(numbers) > _PAIR)
+
+
+def by_tables(
+    blocks: Iterable[Block], own: Callable[[Table], bool] = lambda _: True
+) -> Iterator[tuple[list[Block], Block | None]]:
+    """Each table that is a method's ``own``, with the run of blocks before it; what is left goes with none."""
     run: list[Block] = []
     for block in blocks:
         if block.table is None or not own(block.table):
             run.append(block)
             continue
-        if captioned and block.table.caption:
-            run.append(Block("caption", block.table.caption, page=block.page, boxes=block.boxes))
         yield run, block
         run = []
     yield run, None
+
+
+def caption_of(table: Table) -> list[str]:
+    """The path of what a table says: its caption, if it has one."""
+    return [table.caption] if table.caption else []
 
 
 def said_as(block: Block, text: str) -> Block:

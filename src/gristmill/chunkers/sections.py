@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gristmill.base.errors import SettingsError
+from gristmill.chunkers.captions import captioned
 from gristmill.chunkers.family import in_context, with_children
 from gristmill.chunkers.fill import Filling
 from gristmill.chunkers.units import said_once, units
@@ -59,7 +60,7 @@ class SectionChunker(Chunker):
         return list(with_children(found, settings, count))
 
     def _document(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Chunk]:
-        own = msgspec.structs.replace(document, blocks=list(said_once(document.blocks)))
+        own = msgspec.structs.replace(document, blocks=captioned(said_once(document.blocks)))
         for section in self.sections(own, settings, count):
             yield from _chunks(section, [], settings, count)
 
@@ -67,7 +68,7 @@ class SectionChunker(Chunker):
 def attached(document: ParsedDocument, above: list[str], settings: ChunkSettings, count: TokenCount) -> Iterator[Chunk]:
     """An attachment, and those within it, below their names: as much as fits, whatever the method of what holds it."""
     path = [*above, document.name] if document.name else above
-    yield from _chunks(Section(list(said_once(document.blocks))), path, settings, count)
+    yield from _chunks(Section(captioned(said_once(document.blocks))), path, settings, count)
     for child in document.children:
         yield from attached(child, path, settings, count)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import msgspec
 
-from gristmill.chunkers.rows import by_tables, header_of, heads_of, values_of
+from gristmill.chunkers.rows import by_tables, caption_of, header_of, heads_of, values_of
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, ParsedDocument
 
+_HEADINGS = ("title", "heading")
+
 
 class TableChunker(SectionChunker):
-    """A chunk for each row, a line ``- header: value`` for each of its values; the sheet or caption is its path.
+    """A chunk for each row, a line ``- header: value`` for each of its values, below its headings, sheet or caption.
 
     Header rows are joined by a dash, columns without a name are ``Column_1`` and so on, a name that is there twice gets a
     number. A value that spans cells stands in each of them. A row that is too large is cut, its first line above each
@@ -22,22 +24,31 @@ class TableChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "table"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+        chain: list[Block] = []
         for run, block in by_tables(document.blocks):
+            for heading in (one for one in run if one.kind in _HEADINGS):
+                chain = [*(one for one in chain if _depth(one) < _depth(heading)), heading]
+            while block is not None and run and run[-1] in chain:
+                run.pop()  # it is said in the path of the rows
             yield Section(run)
             if block is not None:
-                yield from _of_table(block)
+                yield from _of_table(block, [heading.text.strip() for heading in chain])
 
 
-def _of_table(block: Block) -> Iterator[Section]:
+def _depth(heading: Block) -> int:
+    return 0 if heading.kind == "title" else heading.level or 1
+
+
+def _of_table(block: Block, above: Sequence[str]) -> Iterator[Section]:
     table = block.table
     assert table is not None
     rows = values_of(table)
     heads = heads_of(table, rows)
     names = header_of(rows, heads)
-    path = [table.caption] if table.caption else []
+    path = [*above, *caption_of(table)]
     if not any(value for row in rows[heads:] for value in row):  # nothing but a header
         yield Section([_with(block, "\n".join([*path, *(" | ".join(filter(None, row)) for row in rows)]))], path)
         return

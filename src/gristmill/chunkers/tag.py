@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from gristmill.chunkers.rows import Pair, blocks_of_lines, by_tables, pairs_of, said_as, separator_of
+from gristmill.chunkers.rows import Pair, blocks_of_lines, by_tables, caption_of, pairs_of, said_as, separator_of
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, ParsedDocument
@@ -22,10 +22,10 @@ class TagChunker(SectionChunker):
     """
 
     name: ClassVar[str] = "tag"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
-        for run, block in by_tables(document.blocks, captioned=True):
+        for run, block in by_tables(document.blocks):
             yield from _of_text(run)
             if block is not None:
                 yield from _of_table(block)
@@ -33,11 +33,15 @@ class TagChunker(SectionChunker):
 
 def _of_table(block: Block) -> Iterator[Section]:
     assert block.table is not None
-    for found in pairs_of(block.table):
+    path = caption_of(block.table)
+    pairs = list(pairs_of(block.table))
+    if path and not pairs:
+        yield Section([said_as(block, path[0])])
+    for found in pairs:
         if isinstance(found, Pair):
-            yield Section([said_as(block, found.first)], tags=_tags([found.second, *found.rest]))
+            yield Section([said_as(block, found.first)], path, tags=_tags([found.second, *found.rest]))
         else:
-            yield Section([said_as(block, "\n".join(found))])
+            yield Section([said_as(block, "\n".join(found))], path)
 
 
 def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:

@@ -10,6 +10,7 @@ import msgspec
 
 from gristmill.chunkers.cuts import grouped, pieces
 from gristmill.chunkers.markup import html_of
+from gristmill.chunkers.rows import heads_of, values_of
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Box, Table
 
@@ -17,6 +18,7 @@ _DIGITS = re.compile(r"\d{1,9}")
 _LATEST = 8  # running heads of one pattern that the next is compared with
 _HEADINGS = ("title", "heading")
 _HTML_ROWS = 12
+_FEW = 64  # tokens of a line that goes with what it announces
 
 
 @dataclass(slots=True)
@@ -37,21 +39,37 @@ class Unit:
     def heading(self) -> bool:
         return self.kind in _HEADINGS
 
+    @property
+    def leads(self) -> bool:
+        """Whether it announces what follows: a heading, or a line that ends with a colon."""
+        return self.heading or (self.tokens <= _FEW and self.text.rstrip().endswith((":", "：")))
+
 
 def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
-    """The units of these blocks in reading order."""
-    limit = settings.chunk_token_num
+    """The units of these blocks in reading order.
+
+    What is cut leaves room for the headings just above it, so that none of them stands alone.
+    """
+    limit, lead = settings.chunk_token_num, 0
     for block in blocks:
-        if block.table is not None:
-            yield from _of_table(block, block.table, settings, count)
-        elif block.kind == "code":
-            yield from _of_lines(block, block.text.split("\n"), settings, count)
-        elif block.text:
-            text = f"{block.marker} {block.text}" if block.marker else block.text
-            for n, (piece, size) in enumerate(pieces(text, limit, settings.delimiter, count)):
-                yield _unit(block, piece, size, joint="\n" if n == 0 else "")
-        elif block.asset:
-            yield _unit(block, "", 0)
+        room = lead if lead <= limit // 4 else 0
+        below = msgspec.structs.replace(settings, chunk_token_num=limit - room) if room else settings
+        for unit in _of_block(block, below, count):
+            lead = lead + unit.tokens + 1 if unit.leads else 0
+            yield unit
+
+
+def _of_block(block: Block, settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
+    if block.table is not None:
+        yield from _of_table(block, block.table, settings, count)
+    elif block.kind == "code":
+        yield from _of_lines(block, block.text.split("\n"), settings, count)
+    elif block.text:
+        text = f"{block.marker} {block.text}" if block.marker else block.text
+        for n, (piece, size) in enumerate(pieces(text, settings.chunk_token_num, settings.delimiter, count)):
+            yield _unit(block, piece, size, joint="\n" if n == 0 else "")
+    elif block.asset:
+        yield _unit(block, "", 0)
 
 
 def said_once(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -102,6 +120,7 @@ def _of_table(block: Block, table: Table, settings: ChunkSettings, count: TokenC
         yield from _of_html(block, table, settings, count)
         return
     lines = rows_of(table)
+    heads = heads_of(table, values_of(table))
     title = [table.caption] if table.caption else []
     text = "\n".join([*title, *(line for line in lines if line)])
     size = count(text)
@@ -110,17 +129,21 @@ def _of_table(block: Block, table: Table, settings: ChunkSettings, count: TokenC
         yield _unit(block, text, size, alone=size > limit // 4)
         return
     settings = msgspec.structs.replace(settings, chunk_token_num=limit)
-    head = [*title, *(line for line in lines[: table.header_rows] if line)]
+    if title and count(title[0]) > limit // 3:
+        yield from _of_lines(block, title, settings, count)
+        title = []
+    head = [*title, *(line for line in lines[:heads] if line)]
     if count("\n".join(head)) > limit // 3:  # a header that long is not worth repeating
-        head, table = title, msgspec.structs.replace(table, header_rows=0)
-    body = [line for line in lines[table.header_rows :] if line]
+        head, heads = title, 0
+    body = [line for line in lines[heads:] if line]
     yield from _of_lines(block, body, settings, count, head=head)
 
 
 def _of_html(block: Block, table: Table, settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
     """A table as HTML, twelve rows in each piece (fewer where they do not fit), its caption and header in each."""
     grid = table.grid()
-    head, body = grid[: table.header_rows], grid[table.header_rows :]
+    heads = heads_of(table, grid)
+    head, body = grid[:heads], grid[heads:]
     parts = [body[first : first + _HTML_ROWS] for first in range(0, len(body), _HTML_ROWS)] or [[]]
     while parts:
         part = parts.pop(0)
