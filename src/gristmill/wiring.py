@@ -33,8 +33,8 @@ from gristmill.pipeline.parser_config import chunk_settings
 from gristmill.pipeline.plan import QUEUE
 from gristmill.pipeline.service import IngestService
 from gristmill.pipeline.settings import IngestSettings
-from gristmill.pipeline.stages import Ports
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
+from gristmill.pipeline.work import Ports
 from gristmill.ports.cache import StageCache
 from gristmill.ports.catalog import Catalog, Dataset
 from gristmill.ports.chunker import ChunkSettings
@@ -236,7 +236,6 @@ def ingest_settings(
         chunk=chunk_settings(parser_config or {}, chunk),
         embedder=dataset.embedder,
         pages_per_part=own.pages_per_part,
-        rows_per_part=own.rows_per_part,
     )
 
 

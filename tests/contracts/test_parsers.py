@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from gristmill.parsers import PARSERS, SPLIT
+from gristmill.parsers import PAGED, PARSERS
 from gristmill.parsers.detect import detect
 from gristmill.ports.parser import Parser, Source
 from gristmill.testing.parsers import FakeOcr, ParserContract
@@ -41,8 +41,8 @@ def test_every_parser_has_a_sample() -> None:
     assert set(SAMPLES) == set(PARSERS.builtin)
 
 
-def test_which_parsers_read_in_parts_is_known_without_importing_them() -> None:
-    assert {name for name in PARSERS.builtin if PARSERS.load(name).unit} == SPLIT
+def test_which_parsers_read_page_by_page_is_known_without_importing_them() -> None:
+    assert {name for name in PARSERS.builtin if PARSERS.load(name).unit == "page"} == PAGED
 
 
 @pytest.mark.parametrize(("name", "file"), EVERY, ids=[file for _, file in EVERY])

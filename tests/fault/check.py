@@ -15,8 +15,8 @@ from gristmill.base.ids import digest
 from gristmill.base.settings import load_settings
 from gristmill.pipeline.doctor import examine
 from gristmill.pipeline.index import chunk_id
-from gristmill.pipeline.stages import Ports
 from gristmill.pipeline.sweep import sweep
+from gristmill.pipeline.work import Ports
 from gristmill.ports.catalog import GenState, RunState
 from gristmill.ports.docstore import Record, Space
 from gristmill.wiring import TENANT, opened_ports

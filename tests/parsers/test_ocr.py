@@ -54,9 +54,8 @@ def pages_pdf(*pages: tuple[str, bool]) -> bytes:
     return buffer.getvalue()
 
 
-def parse_pdf(data: bytes, part: Range | None = None) -> ParsedDocument:
-    source = Source("scan.pdf", data)
-    return PdfParser().parse(source, ParseLimits(), part) if part else PdfParser().parse(source, ParseLimits())
+def parse_pdf(data: bytes) -> ParsedDocument:
+    return PdfParser().parse(Source("scan.pdf", data), ParseLimits())
 
 
 def test_a_picture_and_a_scanned_page_are_read_by_the_engine_that_comes_with_the_extra() -> None:
@@ -192,8 +191,9 @@ def test_only_pages_that_are_pictures_are_read_by_ocr_and_in_parts_the_same(fake
         (3, fake.words),
     ]
     assert "A stamp" in [block.text for block in document.blocks if block.page == 3]
-    parts = [block for n in range(5) for block in parse_pdf(data, Range(n, n + 1)).blocks]
-    assert parts == document.blocks
+    parser, source, limits = PdfParser(), Source("scan.pdf", data), ParseLimits()
+    readings = [parser.read(source, limits, Range(n, n + 1)) for n in range(5)]
+    assert parser.join("scan.pdf", limits, readings) == document
 
 
 def test_what_is_text_on_a_page_is_not_read_from_its_picture_again(fake: FakeOcr) -> None:

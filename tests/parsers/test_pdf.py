@@ -14,7 +14,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument, EncryptedDocument
 from gristmill.parsers.pdf import PdfParser
-from gristmill.ports.document import Block, ParsedDocument, Range
+from gristmill.ports.document import Block, ParsedDocument
 from gristmill.ports.parser import ParseLimits, Source
 from gristmill.testing.parsers import FakeOcrResult
 from samples.pdf import HEIGHT, WIDTH, canvas, grid, lines, report_pdf
@@ -32,8 +32,8 @@ def drawn(*pages: Callable[[Any], object]) -> bytes:
     return buffer.getvalue()
 
 
-def parse(data: bytes, part: Range | None = None, **limits: int) -> ParsedDocument:
-    return PdfParser().parse(Source("a.pdf", data), ParseLimits(**limits), part)
+def parse(data: bytes, **limits: int) -> ParsedDocument:
+    return PdfParser().parse(Source("a.pdf", data), ParseLimits(**limits))
 
 
 def texts(data: bytes, *kinds: str) -> list[str]:
@@ -151,20 +151,11 @@ def test_a_table_has_its_rows_and_their_values_as_they_are() -> None:
     assert [block.kind for block in document.blocks] == ["text", "table", "text"]
 
 
-def test_parts_say_what_the_whole_says_and_know_their_pages() -> None:
-    data = report_pdf(7)
-    parts = [parse(data, Range(first, first + 3)) for first in (0, 3, 6)]
-    assert [page.number for part in parts for page in part.pages] == list(range(1, 8))
-    assert [block.text for part in parts for block in part.blocks] == [block.text for block in parse(data).blocks]
-    assert [entry.page for entry in parts[1].outline] == [4, 5, 6]
-
-
 def test_a_page_without_words_between_others_is_a_page() -> None:
     data = drawn(
         lambda page: lines(page, ["one"], 72, 700), lambda page: None, lambda page: lines(page, ["three"], 72, 700)
     )
     assert [(page.number, page.source) for page in parse(data).pages] == [(1, "text"), (2, "none"), (3, "text")]
-    assert PdfParser().parse(Source("a.pdf", data), ParseLimits(), Range(1, 2)).blocks == []
 
 
 def test_a_page_with_a_drawing_and_no_words_is_no_document(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument
 from gristmill.parsers import PARSERS
-from gristmill.ports.document import ParsedDocument, Range
+from gristmill.parsers.csv import CsvParser
+from gristmill.ports.document import ParsedDocument
 from gristmill.ports.parser import ParseLimits, Source
 
 LONG = ("words " * 300).strip()
@@ -163,14 +164,16 @@ def test_csv_is_read_in_any_encoding(codec: str) -> None:
     assert rows("csv", "名称,数量\n苹果和梨子,1\n".encode(codec)) == [["名称", "数量"], ["苹果和梨子", "1"]]
 
 
-def test_a_part_of_a_csv_repeats_the_header() -> None:
-    data = ("name,amount\n" + "".join(f"row {n},{n}\n" for n in range(1, 10))).encode()
-    parser = PARSERS.load("csv")()
-    source = Source("a.csv", data)
-    assert parser.count(source, ParseLimits()) == 10
-    (block,) = parser.parse(source, ParseLimits(), Range(4, 6)).blocks
-    assert block.table is not None
-    assert block.table.grid() == [["name", "amount"], ["row 4", "4"], ["row 5", "5"]]
+@pytest.mark.parametrize(("rows", "wide", "sizes"), [(7000, 2, [3000, 3000, 1000]), (70, 2000, [30, 30, 10])])
+def test_every_window_of_a_csv_repeats_the_header(rows: int, wide: int, sizes: list[int]) -> None:
+    """Wide rows make windows of fewer: a window has a bound of values, too."""
+    head = [f"column {n}" for n in range(wide)]
+    data = "\n".join(",".join(row) for row in [head, *([f"r{n}", *["v"] * (wide - 1)] for n in range(rows))]).encode()
+    windows = CsvParser().windows(Source("a.csv", data), ParseLimits())
+    tables = [block.table for window in windows for block in window.blocks if block.table]
+    assert [table.rows - 1 for table in tables] == sizes
+    assert [table.grid()[0] for table in tables] == [head] * len(sizes)
+    assert [row[0] for table in tables for row in table.grid()[1:]] == [f"r{n}" for n in range(rows)]
 
 
 def test_json_values_stay_as_they_are_written() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,15 @@ from gristmill.parsers.detect import detect
 from gristmill.pipeline.plan import QUEUE
 from gristmill.pipeline.service import FileSubmit, IngestService
 from gristmill.pipeline.settings import IngestSettings
-from gristmill.pipeline.stages import Ports
 from gristmill.pipeline.sweep import Swept, sweep
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
+from gristmill.pipeline.work import Ports
 from gristmill.ports.catalog import Dataset, Document, Submission
 from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.docstore import Record, Space
 from gristmill.ports.document import ParsedDocument, Range
 from gristmill.ports.model import Purpose
-from gristmill.ports.parser import ParseLimits, Parser, Source
+from gristmill.ports.parser import PageParser, ParseLimits, Parser, Reading, RowParser, Source
 from gristmill.providers.lexical import LexicalEmbedder
 from gristmill.testing.clock import FakeClock
 from gristmill.wiring import close_ports, open_ports
@@ -46,27 +46,65 @@ class CrashError(BaseException):
     """The end of a process: nobody catches it."""
 
 
+class Count:
+    """What was parsed: the document's name, and its pages where they were read apart. ``trouble``: what happens instead."""
+
+    def __init__(self, parsed: list[tuple[str, Range | None]], trouble: list[Exception]) -> None:
+        self._parsed, self._trouble = parsed, trouble
+
+    def note(self, name: str, part: Range | None = None) -> None:
+        self._parsed.append((name, part))
+        if self._trouble:
+            raise self._trouble.pop(0)
+
+
 class CountingParser(Parser):
-    """Parses, and notes which units of what."""
+    """Parses, and notes what."""
 
-    name = "counting"
-    version = 0
+    def __init__(self, inner: Parser, count: Count) -> None:
+        self._inner, self._count = inner, count
+        self.name, self.version = inner.name, inner.version  # type: ignore[misc]  # those of what it stands for
 
-    def __init__(self, inner: Parser, parsed: list[tuple[str, Range | None]], trouble: list[Exception]) -> None:
-        self._inner = inner
-        self._parsed = parsed
-        self._trouble = trouble
-        for field in ("name", "version", "unit"):
-            setattr(self, field, getattr(inner, field))
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
+        self._count.note(source.name)
+        return self._inner.parse(source, limits)
+
+
+class CountingPages(PageParser):
+    """Reads pages, and notes which."""
+
+    def __init__(self, inner: PageParser, count: Count) -> None:
+        self._inner, self._count = inner, count
+        self.name, self.version = inner.name, inner.version  # type: ignore[misc]  # those of what it stands for
 
     def count(self, source: Source, limits: ParseLimits) -> int:
         return self._inner.count(source, limits)
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
-        self._parsed.append((source.name, part))
-        if self._trouble:
-            raise self._trouble.pop(0)
-        return self._inner.parse(source, limits, part)
+    def read(self, source: Source, limits: ParseLimits, part: Range) -> Reading:
+        self._count.note(source.name, part)
+        return self._inner.read(source, limits, part)
+
+    def join(self, name: str, limits: ParseLimits, readings: Iterable[Reading]) -> ParsedDocument:
+        return self._inner.join(name, limits, readings)
+
+
+class CountingRows(RowParser):
+    """Cuts windows, and notes of what."""
+
+    def __init__(self, inner: RowParser, count: Count) -> None:
+        self._inner, self._count = inner, count
+        self.name, self.version = inner.name, inner.version  # type: ignore[misc]  # those of what it stands for
+
+    def windows(self, source: Source, limits: ParseLimits) -> Iterator[ParsedDocument]:
+        self._count.note(source.name)
+        return self._inner.windows(source, limits)
+
+
+def counting(inner: Parser, count: Count) -> Parser:
+    """The parser, with all that it parses noted."""
+    if isinstance(inner, PageParser):
+        return CountingPages(inner, count)
+    return CountingRows(inner, count) if isinstance(inner, RowParser) else CountingParser(inner, count)
 
 
 class CountingEmbedder(LexicalEmbedder):
@@ -108,7 +146,7 @@ class Home:
 
         def parser(name: str) -> Parser:
             if name not in parsers:
-                parsers[name] = CountingParser(PARSERS.load(name)(), self.parsed, self.parser_trouble)
+                parsers[name] = counting(PARSERS.load(name)(), Count(self.parsed, self.parser_trouble))
             return parsers[name]
 
         self.ports: Ports = dataclasses.replace(

@@ -14,7 +14,7 @@ from gristmill.base import sqlite
 from gristmill.cli.main import cli
 from gristmill.pipeline import stages
 from gristmill.pipeline.doctor import REBUILT, RESTORED, SWEPT, Damage, examine
-from gristmill.pipeline.stages import blob_key
+from gristmill.pipeline.work import blob_key
 from gristmill.ports.catalog import Document, RunState
 from gristmill.ports.docstore import Space
 from gristmill.testing.docstores import records_of

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from io import BytesIO
 
 import docx
+import msgspec
 import pytest
 
 from gristmill.base.errors import ModelRefused, ModelUnavailable
@@ -15,12 +16,13 @@ from gristmill.docstores.sqlite import SqliteDocStore
 from gristmill.engine.state import TaskState
 from gristmill.engine.task import App
 from gristmill.pipeline import stages
-from gristmill.pipeline.plan import part_message
+from gristmill.pipeline.plan import due, part_message
 from gristmill.pipeline.settings import IngestSettings
-from gristmill.pipeline.stages import blob_key
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
+from gristmill.pipeline.work import blob_key
 from gristmill.ports.catalog import GenState, RunState
 from gristmill.ports.docstore import Filter, Record, Space
+from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.document import Range
 from gristmill.search.tokens import tokenize
 from gristmill.testing.docstores import records_of
@@ -134,7 +136,7 @@ async def test_a_crash_after_writing_repeats_no_work(home: Home, monkeypatch: py
 # -- parts
 
 
-async def test_a_long_pdf_is_parsed_in_parts_of_pages(home: Home) -> None:
+async def test_a_long_pdf_is_read_in_parts_of_pages(home: Home) -> None:
     document = await home.ingest(pdf(home.files / "a.pdf", 30))
     assert home.parsed == [("a.pdf", Range(n, min(n + 12, 30))) for n in (0, 12, 24)]
     records = home.chunks(document)
@@ -144,12 +146,40 @@ async def test_a_long_pdf_is_parsed_in_parts_of_pages(home: Home) -> None:
         assert any(f"lease number {number}." in record.content for record in records)
 
 
+async def test_chunks_do_not_show_where_the_pages_were_parted(home: Home) -> None:
+    """P13 as well: pages that were read once are not read again for another size of chunks."""
+    wanted = IngestSettings(embedder="lexical", chunk=ChunkSettings(chunk_token_num=64))
+    path = pdf(home.files / "a.pdf", 30)
+    parted = [chunk.content for chunk in home.chunks(await home.ingest(path, wanted))]
+    assert any("number 12." in chunk and "number 13." in chunk for chunk in parted), "a chunk goes over the border"
+    home.ports.cache.evict(max_bytes=0)
+    whole = await home.ingest(path, msgspec.structs.replace(wanted, pages_per_part=100), again=True)
+    assert home.parsed[-1] == ("a.pdf", Range(0, 30))
+    assert [chunk.content for chunk in home.chunks(whole)] == parted
+    read = len(home.parsed)
+    await home.ingest(
+        path, msgspec.structs.replace(wanted, chunk=ChunkSettings(chunk_token_num=99), pages_per_part=100)
+    )
+    assert len(home.parsed) == read
+
+
+async def test_pages_that_the_cache_has_forgotten_are_read_again(home: Home) -> None:
+    submission = await home.submit(pdf(home.files / "a.pdf", 30))
+    await home.work(3)
+    home.ports.cache.evict(max_bytes=0)
+    await home.work()
+    document = home.document(submission.document.id)
+    assert document.state is RunState.DONE
+    assert [page for record in home.chunks(document) for page in record.pages] == list(range(1, 31))
+    assert [part for _, part in home.parsed].count(Range(0, 12)) == 2
+
+
 async def test_parts_may_end_in_any_order(home: Home) -> None:
     submission = await home.submit(pdf(home.files / "a.pdf", 30))
     await home.work(1)  # the plan
     run = home.ports.catalog.run(submission.run.id)
     home.lose_broker()
-    for part in reversed(home.ports.catalog.parts(run.id)):
+    for part in reversed(due(home.ports.catalog.parts(run.id))):
         await home.broker.publish([part_message(run, part)])
     await home.work()
     document = home.document(submission.document.id)
@@ -157,12 +187,42 @@ async def test_parts_may_end_in_any_order(home: Home) -> None:
     assert [page for record in home.chunks(document) for page in record.pages] == list(range(1, 31))
 
 
-async def test_a_long_table_is_parsed_in_parts_of_rows(home: Home) -> None:
+async def test_a_long_table_is_parsed_once_and_worked_on_in_windows(home: Home) -> None:
     document = await home.ingest(home.write("a.csv", csv(7000)))
-    assert [part for _, part in home.parsed] == [Range(0, 3000), Range(3000, 6000), Range(6000, 7000)]
+    assert len(home.parsed) == 1
+    assert [part.first for part in home.ports.catalog.parts(document.run_id)] == [0, 1, 2]
     text = "\n".join(record.content for record in home.chunks(document))
     assert document.state is RunState.DONE
     assert all(text.count(f"name{n}") >= 1 for n in (0, 1, 2998, 2999, 3000, 5999, 6000, 6998))
+
+
+async def test_windows_that_the_cache_has_forgotten_are_cut_again(home: Home) -> None:
+    submission = await home.submit(home.write("a.csv", csv(7000)))
+    await home.work(1)
+    home.ports.cache.evict(max_bytes=0)
+    await home.work()
+    document = home.document(submission.document.id)
+    text = "\n".join(record.content for record in home.chunks(document))
+    assert all(text.count(f"name{n} ") == 1 for n in range(6999))
+
+
+async def test_a_crash_after_the_windows_were_cut_is_made_good(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    submission = await home.submit(home.write("a.csv", csv(7000)))
+    make = stages.make_chunks
+
+    def crash(*args: object) -> object:
+        monkeypatch.setattr(stages, "make_chunks", make)
+        raise CrashError
+
+    monkeypatch.setattr(stages, "make_chunks", crash)
+    with pytest.raises(CrashError):
+        await home.work(1)
+    assert len(home.ports.catalog.parts(submission.run.id)) == 3
+    home.lose_broker()
+    await home.service.reconcile()
+    await home.work()
+    assert home.document(submission.document.id).state is RunState.DONE
+    assert len(home.parsed) == 1
 
 
 async def test_some_pages_without_text_are_no_failure_and_all_of_them_are_one(home: Home) -> None:
@@ -305,11 +365,10 @@ async def test_what_may_pass_is_tried_again_and_what_lasts_is_told(
 
 
 async def test_one_part_that_fails_ends_the_run_and_the_others_stop(home: Home) -> None:
-    submission = await home.submit(pdf(home.files / "a.pdf", 40))
-    await home.work(1)
+    submission = await home.submit(home.write("a.csv", csv(7000)))
     home.embedder.trouble.append(ModelRefused("never"))
     ended = await home.work()
-    assert [record.state for record in ended] == [TaskState.FAILED] * 4
+    assert [record.state for record in ended] == [TaskState.FAILED] * 3
     assert {record.error.type for record in ended[1:] if record.error} == {"GenerationClosed"}
     document = home.document(submission.document.id)
     assert document.failure is not None
@@ -387,7 +446,7 @@ async def test_the_old_generation_answers_until_the_new_one_is_committed(home: H
     before = home.chunks(old)
     pdf(path, 40, lambda n: f"Page {n} tells of storms.")
     await home.submit(path)
-    for _ in range(4):  # the plan and three of four parts
+    for _ in range(5):  # the plan, and four parts that read
         await home.work(1)
         assert home.chunks(old) == before
         assert home.document(old.id).live == old.live
@@ -400,7 +459,7 @@ async def test_the_old_generation_answers_until_the_new_one_is_committed(home: H
     assert home.stored() == {new.live: new.chunks}
 
 
-@pytest.mark.parametrize("done", range(5))
+@pytest.mark.parametrize("done", range(7))
 async def test_a_cancelled_document_leaves_nothing_after_the_sweep(home: Home, done: int) -> None:
     submission = await home.submit(pdf(home.files / "a.pdf", 60))
     await home.work(done)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from gristmill.pipeline.plan import cut, keys, messages, part_key, plan_key, slices
+from gristmill.pipeline.plan import cut, due, keys, messages, part_key, plan_key, slices
 from gristmill.pipeline.settings import IngestSettings, load_settings
 from gristmill.ports.catalog import Part, Run, RunState
 from gristmill.ports.chunker import ChunkSettings
@@ -32,15 +33,17 @@ def a_run(*, planned: bool = True, parts: int = 1) -> Run:
     )
 
 
-@given(units=st.integers(0, 500), size=st.integers(1, 50))
-def test_parts_cover_every_unit_once_and_in_order(units: int, size: int) -> None:
-    parts = cut("r", units, size)
+@given(pages=st.integers(0, 500), size=st.integers(1, 50))
+def test_parts_read_every_page_once_and_the_last_makes_chunks_of_them(pages: int, size: int) -> None:
+    parts = cut("r", pages, size)
     if len(parts) == 1:
         assert parts == [Part("r", 0)]
         return
-    covered = [unit for part in parts for unit in range(part.first or 0, part.last or 0)]
-    assert covered == list(range(units))
+    assert [page for part in parts for page in range(part.first or 0, part.last or 0)] == list(range(pages))
     assert [part.number for part in parts] == list(range(len(parts)))
+    assert [part.only_reads for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert due(parts) == parts[:-1]
+    assert due([replace(part, done=part.only_reads) for part in parts]) == parts[-1:]
 
 
 @given(chunks=st.integers(1, 500), size=st.integers(1, 50))

@@ -11,8 +11,8 @@ from gristmill.base.errors import BlobMissing, Conflict, NotFound
 from gristmill.base.ids import content_digest
 from gristmill.pipeline import service as service_module
 from gristmill.pipeline.service import FileSubmit, source_of
-from gristmill.pipeline.stages import blob_key
 from gristmill.pipeline.tasks import SWEEP_TASK
+from gristmill.pipeline.work import blob_key
 from gristmill.ports.catalog import RunState
 from pipeline.home import SMALL, TENANT, Home, paragraphs
 

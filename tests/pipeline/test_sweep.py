@@ -8,8 +8,8 @@ import pytest
 
 from gristmill.base.ids import content_digest
 from gristmill.pipeline.service import FileSubmit
-from gristmill.pipeline.stages import blob_key
 from gristmill.pipeline.sweep import ASIDE, Swept
+from gristmill.pipeline.work import blob_key
 from gristmill.ports.catalog import NewDocument, Part, RunState
 from gristmill.ports.docstore import Space
 from gristmill.testing.docstores import records_of

@@ -37,12 +37,12 @@ PARSERS: Registry[Parser] = Registry(
     },
 )
 
-SPLIT = frozenset(("csv", "pdf", "xlsx"))  # the built-in ones that parse a document in parts; a test keeps this true
+PAGED = frozenset(("pdf",))  # the built-in ones that read a document page by page; a test keeps this true
 
 
 def splits(name: str) -> bool:
-    """Whether this parser reads a document in parts. The built-in ones need not be imported to know it."""
-    return name in SPLIT if name in PARSERS.builtin else bool(PARSERS.load(name).unit)
+    """Whether this parser reads a document page by page. The built-in ones need not be imported to know it."""
+    return name in PAGED if name in PARSERS.builtin else PARSERS.load(name).unit == "page"
 
 
 @cache

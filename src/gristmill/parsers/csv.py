@@ -6,15 +6,15 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import ClassVar
 
 from gristmill.base.errors import DamagedDocument
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.charset import decode
-from gristmill.ports.document import Block, Cell, ParsedDocument, Range, Table
-from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
+from gristmill.ports.document import Block, Cell, ParsedDocument, Table
+from gristmill.ports.parser import WINDOW_CELLS, WINDOW_ROWS, ParseLimits, RowParser, Source
 
 _SAMPLE = 64 * 1024
 _DELIMITERS = ",;\t|"
@@ -22,25 +22,34 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+%?")
 _LONGEST_NAME = 60
 
 
-class CsvParser(Parser):
+class CsvParser(RowParser):
     """One table. The delimiter is found by trying; the first row is a header when it looks like one."""
 
     name: ClassVar[str] = "csv"
-    version: ClassVar[int] = 2
-    unit: ClassVar[Unit] = "row"
+    version: ClassVar[int] = 3
 
-    def count(self, source: Source, limits: ParseLimits) -> int:
-        return sum(1 for _ in _rows(source, limits))
-
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def windows(self, source: Source, limits: ParseLimits) -> Iterator[ParsedDocument]:
         rows = _rows(source, limits)
         first = next(rows, [])
         heads = 1 if is_header(first) else 0
-        wanted = [first, *rows] if part is None else _part(first, rows, part, heads)
-        blocks = Blocks(source.name, limits)
-        blocks.add(as_block(wanted, heads))
-        blocks.require_text("holds no values")
-        return ParsedDocument("csv", blocks, parser=f"csv/{self.version}", name=source.name)
+        for number, taken in enumerate(in_windows(rows, [first][heads:])):
+            blocks = Blocks(source.name, limits)
+            blocks.add(as_block([first][:heads] + taken, heads))
+            if number == 0:
+                blocks.require_text("holds no values")
+            yield ParsedDocument("csv", blocks, parser=f"csv/{self.version}", name=source.name)
+
+
+def in_windows(rows: Iterable[list[str]], begun: list[list[str]]) -> Iterator[list[list[str]]]:
+    """Rows in windows; the first holds what is ``begun``."""
+    taken, cells = [*begun], sum(map(len, begun))
+    for row in rows:
+        if len(taken) >= WINDOW_ROWS or (taken and cells + len(row) > WINDOW_CELLS):
+            yield taken
+            taken, cells = [], 0
+        taken.append(row)
+        cells += len(row)
+    yield taken
 
 
 def as_block(rows: Sequence[Sequence[str]], heads: int) -> Block:
@@ -60,13 +69,6 @@ def is_header(row: Sequence[str]) -> bool:
     if len(names) < 2 or len(set(names)) < len(names):
         return False
     return all(name and len(name) <= _LONGEST_NAME and not _NUMBER.fullmatch(name) for name in names)
-
-
-def _part(first: list[str], rest: Iterator[list[str]], part: Range, heads: int) -> list[list[str]]:
-    """The rows of a part, below the header of the whole."""
-    if part.first == 0:
-        return [first, *islice(rest, part.last - 1)]
-    return [first] * heads + list(islice(rest, part.first - 1, part.last - 1))
 
 
 def _rows(source: Source, limits: ParseLimits) -> Iterator[list[str]]:

@@ -8,17 +8,18 @@ import re
 import zipfile
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import IO, Any, ClassVar
 
 import openpyxl
 import python_calamine as calamine
 from openpyxl.utils.exceptions import InvalidFileException
 
-from gristmill.base.errors import DamagedDocument, EncryptedDocument
+from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
 from gristmill.parsers.bounds import Blocks, check_size, open_zip, too_large
-from gristmill.ports.document import Block, Cell, Page, ParsedDocument, Range, Table
-from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
+from gristmill.ports.document import Block, Cell, Page, ParsedDocument, Table
+from gristmill.ports.parser import WINDOW_CELLS, WINDOW_ROWS, ParseLimits, RowParser, Source
 
 _SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
 _PLACE = re.compile(rb'\br="([A-Z]{0,4})(\d{1,9})"')  # of a row or cell
@@ -36,33 +37,63 @@ Merged = list[tuple[tuple[int, int], tuple[int, int]]]
 Rows = Iterator[tuple[int, list[str]]]  # the row's number on its sheet, from 0, and its values
 
 
-class XlsxParser(Parser):
-    """A table for each sheet (for each sheet that a part touches), merged cells with their spans."""
+class XlsxParser(RowParser):
+    """A table for each sheet (a piece of it in each window that it reaches into), merged cells with their spans."""
 
     name: ClassVar[str] = "xlsx"
-    version: ClassVar[int] = 2
-    unit: ClassVar[Unit] = "row"
+    version: ClassVar[int] = 3
 
-    def count(self, source: Source, limits: ParseLimits) -> int:
+    def windows(self, source: Source, limits: ParseLimits) -> Iterator[ParsedDocument]:
+        found = False
         with _Workbook(source, limits) as book:
-            return max(1, sum(1 for name in book.names for _ in book.rows(name)))
+            for pieces in _windows(book):
+                blocks = Blocks(source.name, limits)
+                blocks.add_all(_block(piece) for piece in pieces)
+                pages = [Page(piece.number, label=piece.sheet) for piece in pieces if piece.begins]
+                found = found or bool(blocks)
+                if found:
+                    yield ParsedDocument("xlsx", blocks, pages, parser=f"xlsx/{self.version}", name=source.name)
+        if not found:
+            raise EmptyDocument(f"{source.name} holds no values")
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
-        blocks = Blocks(source.name, limits)
-        pages: list[Page] = []
-        with _Workbook(source, limits) as book:
-            at = 0  # rows before this sheet
-            for number, name in enumerate(book.names, 1):
-                rows = list(book.rows(name))
-                lying = range(len(rows)) if part is None else range(max(0, part.first - at), max(0, part.last - at))
-                block = _block(rows, lying, sheet=name, page=number, merged=book.merged(name))
-                if block is not None:
-                    pages.append(Page(number, label=name))
-                    blocks.add(block)
-                at += len(rows)
-        if part is None:
-            blocks.require_text("holds no values")
-        return ParsedDocument("xlsx", blocks, pages, parser=f"xlsx/{self.version}", name=source.name)
+
+@dataclass
+class _Piece:
+    """Rows of one sheet that follow each other, below the sheet's header. ``begins``: the header is its own first row."""
+
+    sheet: str
+    number: int
+    merged: Merged
+    heads: list[tuple[int, list[str]]]
+    begins: bool = True
+    rows: list[tuple[int, list[str]]] = field(default_factory=list)
+
+
+def _windows(book: _Workbook) -> Iterator[list[_Piece]]:
+    """The rows of all sheets in windows. A sheet begins a new one where the last is half full."""
+    window: list[_Piece] = []
+    rows = cells = 0
+    for number, name in enumerate(book.names, 1):
+        heads, lines = _headed(book.rows(name))
+        piece = _Piece(name, number, book.merged(name), heads)
+        for line in lines:
+            most = WINDOW_ROWS // 2 if piece.begins and not piece.rows else WINDOW_ROWS
+            if rows >= most or (rows and cells + len(line[1]) > WINDOW_CELLS):
+                yield window
+                window, rows, cells = [], 0, 0
+                piece = _Piece(name, number, piece.merged, heads, begins=not piece.rows)
+            if not piece.rows:
+                window.append(piece)
+            piece.rows.append(line)
+            rows, cells = rows + 1, cells + len(line[1])
+    yield window
+
+
+def _headed(rows: Rows) -> tuple[list[tuple[int, list[str]]], Rows]:
+    """The header of a sheet, where it has one, and all of its rows."""
+    first = list(islice(rows, 2))
+    heads = first[:1] if len(first) > 1 and is_header(first[0][1]) else []
+    return heads, chain(first, rows)
 
 
 class _Workbook:
@@ -134,7 +165,7 @@ class _Workbook:
 
     def _count(self, row: Sequence[str]) -> None:
         self._cells += sum(1 for value in row if value)
-        if self._cells > self._limits.max_cells * 2:  # a count and a parse read every cell once each
+        if self._cells > self._limits.max_cells:
             found = f"more than {self._limits.max_cells}"
             raise too_large(self._source.name, "cells", found, self._limits.max_cells, "max_cells")
 
@@ -159,15 +190,11 @@ def _sparse_rows(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
             empty = values
 
 
-def _block(rows: list[tuple[int, list[str]]], wanted: range, *, sheet: str, page: int, merged: Merged) -> Block | None:
-    """A sheet's wanted rows below its header; None if there are none."""
-    taken = rows[wanted.start : wanted.stop]
-    if not taken:
-        return None
-    heads = 1 if is_header(rows[0][1]) and len(rows) > 1 else 0
-    if wanted.start > 0 and heads:
-        taken = [rows[0], *taken]
-    spans = {low: (high[0] - low[0] + 1, high[1] - low[1] + 1) for low, high in merged}
+def _block(piece: _Piece) -> Block:
+    """The table of a piece."""
+    heads = len(piece.heads)
+    taken = piece.rows if piece.begins else piece.heads + piece.rows
+    spans = {low: (high[0] - low[0] + 1, high[1] - low[1] + 1) for low, high in piece.merged}
     cells = []
     for number, (row, values) in enumerate(taken):
         for column, value in enumerate(values):
@@ -176,7 +203,8 @@ def _block(rows: list[tuple[int, list[str]]], wanted: range, *, sheet: str, page
                 covered = bisect_left(taken, row + high, lo=number, key=lambda one: one[0]) - number
                 cells.append(Cell(value, number, column, max(1, covered), wide, header=number < heads))
     width = max((cell.col + cell.colspan for cell in cells), default=0)
-    return Block("table", "", page=page, table=Table(len(taken), width, cells, heads, sheet), attrs={"sheet": sheet})
+    table = Table(len(taken), width, cells, heads, piece.sheet)
+    return Block("table", "", page=piece.number, table=table, attrs={"sheet": piece.sheet})
 
 
 def is_header(row: Sequence[str]) -> bool:

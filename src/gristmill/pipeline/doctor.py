@@ -11,8 +11,8 @@ import msgspec
 
 from gristmill.base.errors import BlobMissing, NotFound, StoreError
 from gristmill.base.ids import content_digest
-from gristmill.pipeline.stages import Ports, blob_key
 from gristmill.pipeline.sweep import owner_of_blob
+from gristmill.pipeline.work import Ports, blob_key
 from gristmill.ports.catalog import Dataset, Document, GenState
 from gristmill.ports.docstore import Flaw, Space
 

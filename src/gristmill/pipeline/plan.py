@@ -18,13 +18,27 @@ FINISH_TASK = "pipeline.finish"
 MAX_ATTEMPTS = 3
 
 
-def cut(run_id: str, units: int, size: int) -> list[Part]:
-    """Parts of at most ``size`` units; a document of one part is parsed whole."""
-    if units <= size or size <= 0:
+def cut(run_id: str, pages: int, size: int) -> list[Part]:
+    """One part that makes chunks of all pages; where there are more than ``size``, others read so many of them before."""
+    if pages <= size:
         return [Part(run_id, 0)]
-    return [
-        Part(run_id, n, first=first, last=min(first + size, units)) for n, first in enumerate(range(0, units, size))
+    firsts = range(0, pages, size)
+    readers = [
+        Part(run_id, n, first=first, last=min(first + size, pages), chunk_first=0, chunk_last=0)
+        for n, first in enumerate(firsts)
     ]
+    return [*readers, Part(run_id, len(readers))]
+
+
+def windows(run_id: str, count: int) -> list[Part]:
+    """A part for each window of a document."""
+    return [Part(run_id, n, first=n, last=n + 1) for n in range(count)]
+
+
+def due(parts: Sequence[Part]) -> list[Part]:
+    """The parts that can be worked on: those that are not done, and wait for no pages to be read."""
+    left = [part for part in parts if not part.done]
+    return [part for part in left if part.only_reads] or left
 
 
 def slices(part: Part, chunks: int, size: int) -> list[Part]:
@@ -66,14 +80,14 @@ def messages(run: Run, parts: Sequence[Part]) -> list[Message]:
     """What must be in the broker for this run: its plan, its open parts, or its finish."""
     if not run.planned:
         return [plan_message(run)]
-    return [part_message(run, part) for part in parts if not part.done] or [finish_message(run)]
+    return [part_message(run, part) for part in due(parts)] or [finish_message(run)]
 
 
 def open_keys(run: Run, parts: Sequence[Part]) -> list[str]:
     """The keys of these messages."""
     if not run.planned:
         return [plan_key(run.id)]
-    return [part_key(run.id, part.number) for part in parts if not part.done] or [finish_key(run.id)]
+    return [part_key(run.id, part.number) for part in due(parts)] or [finish_key(run.id)]
 
 
 def run_of_key(key: str) -> str:

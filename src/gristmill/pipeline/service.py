@@ -24,8 +24,8 @@ from gristmill.engine.message import Message, below
 from gristmill.pipeline.plan import QUEUE, keys, messages
 from gristmill.pipeline.reconcile import Reconciled, Reconciler
 from gristmill.pipeline.settings import IngestSettings
-from gristmill.pipeline.stages import Ports, blob_key
 from gristmill.pipeline.tasks import SWEEP_TASK
+from gristmill.pipeline.work import Ports, blob_key
 from gristmill.ports.catalog import Dataset, Document, Failure, NewDocument, Part, Run, Submission
 
 log = get_logger(__name__)

@@ -8,25 +8,27 @@ import msgspec
 
 from gristmill.base.ids import digest
 from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.parser import ReadSettings
 
 
 class IngestSettings(msgspec.Struct, frozen=True):
     """What decides the outcome of an ingestion, besides the bytes. Kept with the run.
 
     ``chunks_per_part``: a piece with more chunks is embedded by several tasks (0: never), so that one long document keeps
-    every core busy when embedding is slow. ``pages_per_part``: None is what the method wants.
+    every core busy when embedding is slow. ``pages_per_part``: None is what the method wants; the outcome is the same.
     """
 
     method: str = "naive"
     chunk: ChunkSettings = ChunkSettings()
+    read: ReadSettings = ReadSettings()
     embedder: str = ""
     pages_per_part: int | None = None
-    rows_per_part: int = 3000
     chunks_per_part: int = 0
 
     def digest(self) -> str:
         """Two settings with one digest give the same chunks and vectors: how the work is cut up is not part of it."""
-        return digest("ingest/1", self.method, msgspec.json.encode(self.chunk), self.embedder)
+        read = [] if self.read == ReadSettings() else [msgspec.json.encode(self.read)]
+        return digest("ingest/1", self.method, msgspec.json.encode(self.chunk), self.embedder, *read)
 
     def dump(self) -> dict[str, Any]:
         """As plain JSON values."""

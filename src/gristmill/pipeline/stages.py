@@ -6,71 +6,25 @@ stage's result is kept under a digest of what it depends on, so that a second ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from gristmill.base.clock import Clock
-from gristmill.base.errors import BlobMissing, DocumentTooLarge, EmptyDocument, StoreError
-from gristmill.base.ids import content_digest, digest
+from gristmill.base.errors import EmptyDocument
+from gristmill.base.ids import digest
 from gristmill.pipeline.embed import Pace, at_once, embed
 from gristmill.pipeline.index import records, write
-from gristmill.pipeline.settings import IngestSettings, load_settings
-from gristmill.ports.cache import StageCache
-from gristmill.ports.catalog import Catalog, Document, Part, Run
+from gristmill.pipeline.parse import all_stored, parse_key, parsed
+from gristmill.pipeline.work import Piece, Ports, Report, StageName
+from gristmill.ports.catalog import Run
 from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
-from gristmill.ports.docstore import DocStore, Space
-from gristmill.ports.document import (
-    Chunk,
-    ParsedDocument,
-    Range,
-    decode_chunks,
-    decode_parsed,
-    encode_chunks,
-    encode_parsed,
-)
-from gristmill.ports.model import Embedder
-from gristmill.ports.parser import ParseLimits, Parser, Source
-from gristmill.ports.storage import ObjectStore
+from gristmill.ports.document import Chunk, ParsedDocument, decode_chunks, encode_chunks
 
-PARSED = "parsed"
 CHUNKS = "cuts"
 CHOICE = "choice"
 WINDOW = 2048  # chunks whose vectors are in memory at a time (P8)
 MOST_WARNINGS = 100  # of one part
-MAX_CACHED_PARSE = 32 * 1024 * 1024  # a larger parsed document is parsed again when its chunking changes
-
-Report = Callable[[float, str], None]
-StageName = Callable[[str], AbstractContextManager[None]]
-
-
-@dataclass(frozen=True)
-class Ports:
-    """All that the stages need of the world."""
-
-    catalog: Catalog
-    storage: ObjectStore
-    docstore: DocStore
-    cache: StageCache
-    parser: Callable[[str], Parser]
-    chunker: Callable[[str], Chunker]
-    embedder: Callable[[str], Embedder]
-    count: TokenCount
-    limits: ParseLimits
-    clock: Clock
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What a part is about."""
-
-    run: Run
-    document: Document
-    part: Part
-    settings: IngestSettings
-    space: Space
 
 
 @dataclass(frozen=True)
@@ -93,63 +47,43 @@ class Written:
     embedded: int
 
 
-def blob_key(tenant: str, content: str) -> str:
-    """Where a document's bytes are; tenants never share a key (P12)."""
-    return f"blobs/{tenant}/{content[:2]}/{content}"
-
-
-def asset_key(tenant: str, content: str, asset: str) -> str:
-    """Where a picture of a document is: with the document's bytes, for those who share them share the parse."""
-    return f"assets/{tenant}/{content}/{asset}"
-
-
-def piece(ports: Ports, run: Run, part: Part) -> Piece:
-    """Look up what belongs to a part. Raises NotFound when the document is gone."""
-    document = ports.catalog.document(run.tenant, run.document_id)
-    space = ports.catalog.space(run.tenant, run.dataset_id)
-    return Piece(run, document, part, load_settings(run.settings), space)
-
-
-def count_units(ports: Ports, run: Run, name: str) -> int:
-    """How many pages or rows the document has. Raises DocumentError when it cannot be read."""
-    parser = ports.parser(run.format)
-    return parser.count(_fetch(ports, run, name), ports.limits) if parser.unit else 1
-
-
 def make_chunks(ports: Ports, work: Piece, stage: StageName) -> Made:
     """The chunks of a part's units: from the cache, or by parsing and chunking."""
-    parser = ports.parser(work.run.format)
     chunker = ports.chunker(work.settings.method)
-    choice = _choice(ports, work, parser, chunker, stage) if chunker.chooses else None
+    choice = _choice(ports, work, chunker, stage) if chunker.chooses else None
     if choice is not None:
         chunker = ports.chunker(choice.method)
-    parse_key = _parse_key(ports, work, parser)
-    key = digest(parse_key, chunker.name, str(chunker.version), msgspec.json.encode(work.settings.chunk))
+    key = _key(ports, work, chunker, work.settings.chunk)
     cached = ports.cache.get_many(CHUNKS, [key]).get(key)
     if cached is not None:
         made = _unpacked(cached, choice)
-        if _all_stored(ports, work, (chunk.asset for chunk in made.chunks)):
+        if all_stored(ports, work, (chunk.asset for chunk in made.chunks)):
             return made
-    parsed = _parse(ports, work, parser, parse_key, stage)
+    document = parsed(ports, work, stage)
     with stage("chunk"):
-        fresh = _chunk(chunker, parsed, work.settings.chunk, ports.count)
+        fresh = _chunk(chunker, document, work.settings.chunk, ports.count)
         ports.cache.put_many(CHUNKS, {key: fresh})
     return _unpacked(fresh, choice)
 
 
-def _choice(ports: Ports, work: Piece, parser: Parser, chooser: Chunker, stage: StageName) -> Choice:
+def _choice(ports: Ports, work: Piece, chooser: Chunker, stage: StageName) -> Choice:
     """The method for all parts of the document, judged by the first: a look-up for all but who comes first."""
     first = work if not work.part.first else replace(work, part=ports.catalog.part(work.run.id, 0))
-    parse_key = _parse_key(ports, first, parser)
-    key = digest(parse_key, chooser.name, str(chooser.version))
+    key = _key(ports, first, chooser)
     cached = ports.cache.get_many(CHOICE, [key]).get(key)
     if cached is not None:
         return msgspec.msgpack.decode(cached, type=Choice)
-    parsed = _parse(ports, first, parser, parse_key, stage)
+    document = parsed(ports, first, stage)
     with stage("chunk"):
-        choice = chooser.choose(parsed)
+        choice = chooser.choose(document)
     ports.cache.put_many(CHOICE, {key: msgspec.msgpack.encode(choice)})
     return choice
+
+
+def _key(ports: Ports, work: Piece, chunker: Chunker, settings: ChunkSettings | None = None) -> str:
+    """What the chunks of a part depend on."""
+    units = (work.part.first, work.part.last)
+    return digest(parse_key(ports, work, units), chunker.name, str(chunker.version), msgspec.json.encode(settings))
 
 
 def embed_and_write(
@@ -205,80 +139,6 @@ def commit(ports: Ports, run: Run) -> bool:
     if chunks == 0:
         raise EmptyDocument("the document was read, but there is no text in it")
     return ports.catalog.commit(run.id, chunks=chunks)
-
-
-def _fetch(ports: Ports, run: Run, name: str) -> Source:
-    """The document's bytes, and no others: results are kept under their digest. Damaged ones give way to better."""
-    key = blob_key(run.tenant, run.digest)
-    try:
-        data = ports.storage.get(key)
-    except BlobMissing as exc:
-        raise BlobMissing(f"the stored bytes of {name} are gone: ingest the file again") from exc
-    if content_digest(data) != run.digest:
-        ports.storage.delete(key)
-        raise StoreError(f"the stored bytes of {name} were damaged and were removed: ingest the file again")
-    return Source(name, data)
-
-
-def _parse_key(ports: Ports, work: Piece, parser: Parser) -> str:
-    part = work.part
-    limits = msgspec.json.encode(ports.limits)
-    return digest(
-        work.run.tenant, work.run.digest, parser.name, str(parser.version), f"{part.first}:{part.last}", limits
-    )
-
-
-def _parse(ports: Ports, work: Piece, parser: Parser, key: str, stage: StageName) -> ParsedDocument:
-    cached = ports.cache.get_many(PARSED, [key]).get(key)
-    if cached is not None:
-        known = decode_parsed(cached)
-        if _all_stored(ports, work, _assets(known)):
-            return known
-    with stage("fetch"):
-        source = _fetch(ports, work.run, work.document.name)
-        if len(source.data) > ports.limits.max_bytes:
-            raise DocumentTooLarge(f"{source.name} has {len(source.data)} bytes; the limit is {ports.limits.max_bytes}")
-    with stage("parse"):
-        units = None if work.part.first is None or work.part.last is None else Range(work.part.first, work.part.last)
-        parsed = _parsed(ports, parser, source, units)
-        _store_assets(ports, work, parsed)
-        raw = encode_parsed(parsed)
-        if len(raw) <= MAX_CACHED_PARSE:
-            ports.cache.put_many(PARSED, {key: raw})
-    return parsed
-
-
-def _parsed(ports: Ports, parser: Parser, source: Source, units: Range | None) -> ParsedDocument:
-    """The units' blocks; some of many pages may well be empty, a whole document may not."""
-    try:
-        return parser.parse(source, ports.limits, units)
-    except EmptyDocument:
-        if units is None:
-            raise
-        return ParsedDocument(parser.name, [])
-
-
-def _all_stored(ports: Ports, work: Piece, assets: Iterable[str]) -> bool:
-    """Whether these pictures are still there: they go with the last document that has them, cached results stay."""
-    keys = {asset_key(work.run.tenant, work.run.digest, asset) for asset in assets if asset}
-    return all(ports.storage.exists(key) for key in keys)
-
-
-def _assets(parsed: ParsedDocument) -> Iterator[str]:
-    yield from parsed.assets
-    for child in parsed.children:
-        yield from _assets(child)
-
-
-def _store_assets(ports: Ports, work: Piece, parsed: ParsedDocument) -> None:
-    """Move picture bytes to the storage; what goes on is their ids."""
-    for asset in parsed.assets.values():
-        key = asset_key(work.run.tenant, work.run.digest, asset.id)
-        if not ports.storage.exists(key):
-            ports.storage.put(key, asset.data)
-        asset.data = b""
-    for child in parsed.children:
-        _store_assets(ports, work, child)
 
 
 def _unpacked(cached: bytes, choice: Choice | None) -> Made:

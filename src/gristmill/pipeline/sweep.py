@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from gristmill.base.errors import BlobMissing
-from gristmill.pipeline.stages import Ports
+from gristmill.pipeline.work import Ports
 from gristmill.ports.docstore import Space
 
 ASIDE = "aside/"  # where an object is while it is removed

@@ -22,18 +22,21 @@ from gristmill.engine.context import TaskContext
 from gristmill.engine.task import App, TaskOptions
 from gristmill.pipeline import stages
 from gristmill.pipeline.embed import Pace, at_once
+from gristmill.pipeline.parse import count_pages, cut_windows, read_pages
 from gristmill.pipeline.plan import (
     FINISH_TASK,
     PART_TASK,
     PLAN_TASK,
     QUEUE,
     cut,
+    due,
     part_message,
     slices,
+    windows,
 )
-from gristmill.pipeline.settings import IngestSettings, load_settings
-from gristmill.pipeline.stages import Piece, Ports, Report
+from gristmill.pipeline.settings import load_settings
 from gristmill.pipeline.sweep import sweep
+from gristmill.pipeline.work import Piece, Ports, Report, piece
 from gristmill.ports.catalog import Failure, LogLine, Part, Run
 
 # What the same bytes with the same settings will meet again; anything else the next ingest tries anew.
@@ -125,28 +128,23 @@ def _writes_down(ctx: TaskContext, ports: Ports, run_id: str) -> Iterator[None]:
 def _plan(ctx: TaskContext, ports: Ports, run_id: str) -> dict[str, object]:
     run = ports.catalog.start(run_id)
     document = ports.catalog.document(run.tenant, run.document_id)
+    settings = load_settings(run.settings)
     with ctx.stage("plan"):
-        units = stages.count_units(ports, run, document.name)
-        parts = ports.catalog.plan(run_id, cut(run_id, units, _units_per_part(ports, run, load_settings(run.settings))))
-    ports.catalog.log(run_id, [_line(ports, "plan", f"{units} units in {len(parts)} parts")])
-    ctx.publish([part_message(run, part) for part in parts if not part.done])
-    return {"units": units, "parts": len(parts)}
-
-
-def _units_per_part(ports: Ports, run: Run, settings: IngestSettings) -> int:
-    """Zero: the document is one part, for its method must see all of it."""
-    chunker = ports.chunker(settings.method)
-    if chunker.whole:
-        return 0
-    pages = settings.pages_per_part or chunker.pages_per_part
-    return pages if ports.parser(run.format).unit == "page" else settings.rows_per_part
+        pages = count_pages(ports, run, document.name)
+        size = settings.pages_per_part or ports.chunker(settings.method).pages_per_part
+        parts = ports.catalog.plan(run_id, cut(run_id, pages, size))
+    ports.catalog.log(run_id, [_line(ports, "plan", f"{pages} pages in {len(parts)} parts")])
+    ctx.publish([part_message(run, part) for part in due(parts)])
+    return {"pages": pages, "parts": len(parts)}
 
 
 def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float | None) -> dict[str, object]:
     run = ports.catalog.start(run_id)
     part = ports.catalog.part(run_id, number)
+    if part.only_reads:
+        return _read(ctx, ports, run, part)
     if not part.done:
-        work = stages.piece(ports, run, part)
+        work = _window(ctx, ports, piece(ports, run, part))
         made = stages.make_chunks(ports, work, ctx.stage)
         work = _share(ctx, ports, work, len(made.chunks))
         report = _reporter(ctx, ports, run_id, number)
@@ -165,6 +163,30 @@ def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float 
         with ctx.stage("commit"):
             _commit(ports, run)
     return {"chunks": part.chunks, "tokens": part.tokens, "left": left}
+
+
+def _read(ctx: TaskContext, ports: Ports, run: Run, part: Part) -> dict[str, object]:
+    """Read a part's pages. Who reads the last ones has the part go on that makes chunks of all of them."""
+    if not part.done:
+        pages = read_pages(ports, piece(ports, run, part), ctx.stage)
+        ports.catalog.log(run.id, [_line(ports, "parse", f"part {part.number}: {pages} pages read", part.number)])
+    left = ports.catalog.finish_part(run.id, part.number, chunks=0, tokens=0, pages=0)
+    if left == 1:
+        ctx.publish([part_message(run, one) for one in due(ports.catalog.parts(run.id))])
+    return {"chunks": 0, "tokens": 0, "left": left}
+
+
+def _window(ctx: TaskContext, ports: Ports, work: Piece) -> Piece:
+    """Give the windows of a long table to other runners, and keep the first."""
+    if ports.chunker(work.settings.method).whole:
+        return work
+    if work.part.first is None and (count := cut_windows(ports, work, ctx.stage)) > 1:
+        split = ports.catalog.split(work.run.id, work.part.number, windows(work.run.id, count))
+        work = piece(ports, work.run, split[0])
+    if work.part.first == 0:  # also after a crash between the split and this
+        others = [one for one in ports.catalog.parts(work.run.id) if one.number != work.part.number]
+        ctx.publish([part_message(work.run, one) for one in others if not one.done])
+    return work
 
 
 def _commit(ports: Ports, run: Run) -> bool:
@@ -193,7 +215,7 @@ def _share(ctx: TaskContext, ports: Ports, work: Piece, chunks: int) -> Piece:
     size = work.settings.chunks_per_part
     if work.part.chunk_first is None and 0 < size < chunks:
         split = ports.catalog.split(work.run.id, work.part.number, slices(work.part, chunks, size))
-        work = stages.piece(ports, work.run, split[0])
+        work = piece(ports, work.run, split[0])
     if work.part.chunk_first == 0:  # also after a crash between the split and this
         siblings = [part for part in ports.catalog.parts(work.run.id) if _same_units(part, work.part)]
         ctx.publish([part_message(work.run, part) for part in siblings if not part.done])

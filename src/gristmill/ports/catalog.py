@@ -114,8 +114,11 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A piece of a run, one task. ``first``/``last``: units to parse (None: all). ``chunk_first``/``chunk_last``: the slice
-    of the parsed piece's chunks that this part embeds and writes (None: all)."""
+    """A piece of a run, one task. ``first``/``last``: the pages or the window that it is about (None: all).
+
+    ``chunk_first``/``chunk_last``: the slice of the piece's chunks that this part embeds and writes (None: all). A part
+    whose slice is empty only reads its pages, for the part that makes chunks of all pages.
+    """
 
     run_id: str
     number: int
@@ -128,6 +131,11 @@ class Part(msgspec.Struct, frozen=True):
     chunks: int = 0
     tokens: int = 0
     pages: int = 0
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether it makes no chunks."""
+        return self.chunk_last == 0
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -270,7 +278,11 @@ class Catalog(ABC):
 
     @abstractmethod
     def split(self, run_id: str, number: int, parts: Sequence[Part]) -> list[Part]:
-        """Replace an unfinished part by several, once: ``parts[0]`` keeps the number, the others get new ones."""
+        """Replace an unfinished part by several, once: ``parts[0]`` keeps the number, the others get new ones.
+
+        They are windows of the whole document, or slices of the chunks of one part: a part is cut into windows before it
+        is cut into slices. Returns the parts that stand in its place, in reading order.
+        """
 
     @abstractmethod
     def parts(self, run_id: str) -> list[Part]:

@@ -131,7 +131,6 @@ class Pipeline(Section):
     pages_per_part: int | None = Field(
         None, ge=1, description="Pages of a PDF that one task takes. Empty: what the method wants, 12 or (`paper`) 22."
     )
-    rows_per_part: int = Field(3000, ge=1, description="Rows of a table that one task takes.")
     chunks_per_part: int | None = Field(
         None, ge=0, description="Chunks that one task embeds. Empty: 32 for an embedder on this machine, else 0 (all)."
     )

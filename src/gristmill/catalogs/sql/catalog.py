@@ -193,8 +193,10 @@ class SqlCatalog(Catalog):
             ends.open_run(connection, run_id)
             intake.add_parts(connection, run_id, ends.split(connection, run_id, number, parts))
             mine = ends.part_of(connection, run_id, number)
-            same = [one for one in parts_of(connection, run_id) if (one.first, one.last) == (mine.first, mine.last)]
-            return sorted(same, key=lambda one: one.chunk_first or 0)
+            found = parts_of(connection, run_id)
+            if parts[0].chunk_first is not None:
+                found = [one for one in found if (one.first, one.last) == (mine.first, mine.last)]
+            return sorted(found, key=lambda one: (one.first or 0, one.chunk_first or 0))
 
         return self._write(step)
 

@@ -44,7 +44,8 @@ def plan(connection: sa.Connection, run_id: str, parts: Sequence[Part]) -> bool:
 def split(connection: sa.Connection, run_id: str, number: int, slices: Sequence[Part]) -> list[Part]:
     """See ``Catalog.split``; the new parts are returned, to be added by the caller."""
     found = part_of(connection, run_id, number)
-    if found.done or found.chunk_first is not None:
+    windows = slices[0].chunk_first is None
+    if found.done or (found.first if windows else found.chunk_first) is not None:
         return []
     numbers = sa.select(sa.func.max(part.c.number)).where(part.c.run_id == run_id)
     highest = int(connection.execute(numbers).scalar_one())
@@ -52,7 +53,7 @@ def split(connection: sa.Connection, run_id: str, number: int, slices: Sequence[
     connection.execute(
         part.update()
         .where(part.c.run_id == run_id, part.c.number == number)
-        .values(chunk_first=first.chunk_first, chunk_last=first.chunk_last)
+        .values(first=first.first, last=first.last, chunk_first=first.chunk_first, chunk_last=first.chunk_last)
     )
     connection.execute(run.update().where(run.c.id == run_id).values(parts=run.c.parts + len(slices) - 1))
     return [msgspec.structs.replace(one, number=highest + n) for n, one in enumerate(slices[1:], 1)]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Literal
 
+import msgspec
+
 from gristmill.parsers.pdf.lines import Line
 from gristmill.ports.document import Block, Box, OutlineEntry
 
@@ -30,8 +32,7 @@ _FEW = 3  # gaps that say nothing of what is usual
 _BULLET = re.compile(r"[\u2022\u2023\u25aa-\u25cf\u2013\u2014\uf000-\uf0ff*-]\s")
 
 
-@dataclass
-class PageLines:
+class PageLines(msgspec.Struct):
     """The lines of a page in reading order, and the tables found on it by the number of the line that they replace.
 
     ``scanned`` is what OCR read where the page is a picture, ``unread`` whether it is one that nobody read.
@@ -41,9 +42,9 @@ class PageLines:
     width: float
     height: float
     lines: list[Line]
-    tables: dict[int, Block] = field(default_factory=dict)
+    tables: dict[int, Block] = {}
     covered: frozenset[int] = frozenset()
-    scanned: list[Block] = field(default_factory=list)
+    scanned: list[Block] = []
     unread: bool = False
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pypdfium2.raw as pdfium
 
 # pdfium writes these where it takes a hyphen at a line's end for one that only the line's end asked for.
@@ -21,8 +22,7 @@ _ASCENT = 0.88  # part of the font's size above the base line, in nearly all Chi
 _WORD_GAP = 0.6  # of the height: a wider gap parts words even where no blank does; thin digits stand apart up to half
 
 
-@dataclass(slots=True)
-class Line:
+class Line(msgspec.Struct, array_like=True, gc=False):
     """A line of text. ``size`` is the height of its tallest run, which depends on its letters; ``em`` is its font's size.
     ``gaps`` says whether wide gaps part it."""
 

@@ -1,15 +1,15 @@
-"""PdfParser: bytes to blocks, page by page."""
+"""PdfParser: bytes to pages, and pages to blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import msgspec
 import pypdfium2 as pdfium
 
 from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
-from gristmill.base.ids import content_digest
 from gristmill.parsers import ocr
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.order import ordered
@@ -18,13 +18,21 @@ from gristmill.parsers.pdf.lines import PageText
 from gristmill.parsers.pdf.scans import is_scan, read_scan
 from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
 from gristmill.ports.document import OutlineEntry, Page, ParsedDocument, Range
-from gristmill.ports.parser import ParseLimits, Parser, Source, Unit
+from gristmill.ports.parser import PageParser, ParseLimits, Reading, Source
 
 _MOST_BOOKMARKS = 10_000
 _MOST_NAMED = 10  # pages in a warning
 
 
-class PdfParser(Parser):
+class _Pages(msgspec.Struct):
+    """The data of a reading. What the document says of itself as a whole is with its first page."""
+
+    pages: list[PageLines]
+    outline: list[OutlineEntry] = []
+    meta: dict[str, str] = {}
+
+
+class PdfParser(PageParser):
     """Text with pages and boxes; headings from the outline, or by size and weight; tables; running heads apart.
 
     Pages that are pictures are read by OCR, each by itself. Without the extra ``ocr`` they leave a warning, and a document
@@ -32,27 +40,44 @@ class PdfParser(Parser):
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 4
-    unit: ClassVar[Unit] = "page"
+    version: ClassVar[int] = 5
 
     def count(self, source: Source, limits: ParseLimits) -> int:
         with _opened(source, limits) as document:
             return len(document)
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def read(self, source: Source, limits: ParseLimits, part: Range) -> Reading:
         with _opened(source, limits) as document:
-            wanted = range(len(document)) if part is None else range(part.first, min(part.last, len(document)))
-            pages = [_page(document, number, source.name) for number in wanted]
-            outline = _OUTLINES.of(source, document)
-            meta = {key.lower(): clean(value) for key, value in document.get_metadata_dict(skip_empty=True).items()}
-        mine = [entry for entry in outline if not entry.page or entry.page - 1 in wanted]
-        blocks = _blocks(pages, mine, bool(outline), Blocks(source.name, limits))
-        warnings = _unread(pages)
-        if part is None:
-            blocks.require_text(f"has no text layer: {warnings[0]}" if warnings else "holds no text, not even for OCR")
-        seen = [Page(page.number, round(page.width, 1), round(page.height, 1), source=page.source) for page in pages]
+            wanted = range(part.first, min(part.last, len(document)))
+            found = _Pages([_page(document, number, source.name) for number in wanted])
+            if part.first == 0:
+                found.outline = _outline(document)
+                about = document.get_metadata_dict(skip_empty=True)
+                found.meta = {key.lower(): clean(value) for key, value in about.items()}
+        return Reading(len(found.pages), msgspec.msgpack.encode(found))
+
+    def join(self, name: str, limits: ParseLimits, readings: Iterable[Reading]) -> ParsedDocument:
+        whole = _Pages([])
+        for reading in readings:
+            piece = msgspec.msgpack.decode(reading.data, type=_Pages)
+            whole.pages += piece.pages
+            whole.outline += piece.outline
+            whole.meta |= piece.meta
+        blocks = _blocks(whole.pages, whole.outline, Blocks(name, limits))
+        warnings = _unread(whole.pages)
+        blocks.require_text(f"has no text layer: {warnings[0]}" if warnings else "holds no text, not even for OCR")
+        seen = [
+            Page(page.number, round(page.width, 1), round(page.height, 1), source=page.source) for page in whole.pages
+        ]
         return ParsedDocument(
-            "pdf", blocks, seen, mine, meta=meta, warnings=warnings, parser=f"pdf/{self.version}", name=source.name
+            "pdf",
+            blocks,
+            seen,
+            whole.outline,
+            meta=whole.meta,
+            warnings=warnings,
+            parser=f"pdf/{self.version}",
+            name=name,
         )
 
 
@@ -65,8 +90,8 @@ def _unread(pages: list[PageLines]) -> list[str]:
     return [f"{len(numbers)} pages are scans that were not read ({named}); {ocr.EXTRA}"]
 
 
-def _blocks(pages: list[PageLines], outline: list[OutlineEntry], outlined: bool, blocks: Blocks) -> Blocks:
-    headings = Headings(pages, outline, outlined=outlined)
+def _blocks(pages: list[PageLines], outline: list[OutlineEntry], blocks: Blocks) -> Blocks:
+    headings = Headings(pages, outline, outlined=bool(outline))
     repeated = running(pages)
     for page in pages:
         blocks.add_all(blocks_of(page, headings, repeated))
@@ -116,26 +141,6 @@ def _page(document: Any, number: int, name: str) -> PageLines:
         return found
     finally:
         page.close()
-
-
-class _Outlines:
-    """The bookmarks of the document that was read last: each part of one needs them, and reading them takes as long as
-    reading pages does."""
-
-    def __init__(self) -> None:
-        self._latest: tuple[str, list[OutlineEntry]] = ("", [])
-
-    def of(self, source: Source, document: Any) -> list[OutlineEntry]:
-        digest = content_digest(source.data)
-        known, latest = self._latest  # one look: another thread may read another document
-        if digest == known:
-            return latest
-        entries = _outline(document)
-        self._latest = (digest, entries)
-        return entries
-
-
-_OUTLINES = _Outlines()
 
 
 def _outline(document: Any) -> list[OutlineEntry]:
