@@ -26,6 +26,9 @@ GristmillError
 │   ├── DamagedDocument
 │   ├── DocumentTooLarge
 │   └── EmptyDocument
+├── FetchError
+│   ├── FetchRefused         the rules do not allow this URL
+│   └── FetchFailed          the other side did not give the document (worth repeating)
 ├── StoreError
 │   ├── StoreUnavailable     worth repeating
 │   ├── BlobMissing
@@ -161,6 +164,20 @@ class DocumentTooLarge(DocumentError):
 
 class EmptyDocument(DocumentError):
     """The document holds no text."""
+
+
+class FetchError(GristmillError):
+    """A document that is not fetched from its URL."""
+
+
+class FetchRefused(FetchError):
+    """The rules of the section fetch do not allow this URL."""
+
+
+class FetchFailed(FetchError):
+    """The document could not be fetched."""
+
+    retryable = True
 
 
 class StoreError(GristmillError):
