@@ -11,7 +11,7 @@ from gristmill.base import errors
 from gristmill.base.errors import GristmillError
 
 CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, GristmillError)]
-WORTH_REPEATING = {"BrokerUnavailable", "RunnerCrashed", "Retry", "StoreUnavailable", "ModelUnavailable"}
+WORTH_REPEATING = {"BrokerUnavailable", "FetchFailed", "RunnerCrashed", "Retry", "StoreUnavailable", "ModelUnavailable"}
 
 
 def drawn() -> dict[str, str]:
