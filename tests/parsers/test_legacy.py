@@ -69,6 +69,35 @@ def test_a_table_of_one_cell_is_a_frame_and_tables_are_kept_apart_by_text() -> N
     assert grids("doc", ole.word_97(body)) == [[["a", "b"], ["c", ""]]]
 
 
+@pytest.mark.parametrize("text", ["kept deleted secret end", "保留 deleted secret 完"])  # both widths of characters
+def test_text_that_was_deleted_or_is_hidden_is_left_out_and_ends_of_paragraphs_stay(text: str) -> None:
+    first, second = text.index("deleted"), text.index("secret")
+    marks = [(first, first + 8, ole.DELETED), (second, second + 7, ole.HIDDEN)]
+    body = [
+        Paragraph("first"),
+        Paragraph(text, marks=marks),
+        Paragraph("gone", marks=[(0, 5, ole.DELETED)]),
+        Paragraph("last"),
+    ]
+    shown = text.replace("deleted secret ", "")
+    assert [words for _, _, words in shapes("doc", ole.word_97(body))] == ["first", shown, "last"]
+
+
+def test_pictures_of_a_word_97_document_stand_where_they_are_shown_and_floating_ones_at_its_end() -> None:
+    pictures = [packed.picture(words) for words in ("one", "two", "three")]
+    data = b"some" + ole.inline(ole.bitmap(pictures[0])) + ole.inline(ole.bitmap(pictures[1], digests=2))
+    at = [struct.pack("<HI", 0x6A03, place) for place in (4, 4 + len(ole.inline(ole.bitmap(pictures[0]))), 999_999)]
+    body = [
+        Paragraph("before"),
+        Paragraph("\x01 and \x01", marks=[(0, 1, at[0]), (6, 7, at[1])]),
+        Paragraph("after \x01", marks=[(6, 7, at[2])]),
+    ]
+    document = parse("doc", ole.word_97(body, data=data, drawings=[ole.bitmap(pictures[2])]))
+    assert [block.kind for block in document.blocks] == ["text", "text", "figure", "figure", "text", "figure"]
+    assert [document.assets[block.asset].data for block in document.blocks if block.asset] == pictures
+    assert {asset.mime for asset in document.assets.values()} == {"image/png"}
+
+
 @pytest.mark.parametrize(
     ("sprms", "shape"),
     [
@@ -221,7 +250,11 @@ def test_older_documents_are_converted_where_libreoffice_is_installed(
     monkeypatch.setenv("SECRET", "is not for others")
     document = parse(name, OLD_WORD if name == "doc" else ole.compound({"PP40": b"x"}))
     assert text in [block.text for block in document.blocks]
-    assert (document.format, document.parser, document.name) == (name, f"{name}/1", f"file.{name}")
+    assert (document.format, document.parser, document.name) == (
+        name,
+        f"{name}/{PARSERS.load(name).version}",
+        f"file.{name}",
+    )
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,10 @@ class Paragraph:
     style: int = 0
     sprms: bytes = b""
     end: str = "\r"
+    marks: Sequence[tuple[int, int, bytes]] = ()  # properties of characters: from, to, as they are stored
 
 
+DELETED, HIDDEN = struct.pack("<HB", 0x0800, 1), struct.pack("<HB", 0x083C, 1)
 IN_TABLE = struct.pack("<HB", 0x2416, 1)
 ROW_END = IN_TABLE + struct.pack("<HB", 0x2417, 1)
 LISTED = struct.pack("<HH", 0x460B, 1)
@@ -133,12 +135,14 @@ def word_97(
     heads: Sequence[Paragraph] = (),
     flags: int = 0,
     version: int = 0xC1,
+    data: bytes = b"",
+    drawings: Sequence[bytes] = (),
 ) -> bytes:
     """A Word document: the first half of its text in UTF-16, and the second in cp1252 where it can be."""
     paragraphs = [*body, *notes, *heads]
     texts = ["".join(one.text + one.end for one in part) for part in (body, notes, heads)]
     main, table = bytearray(1024), bytearray()
-    pieces, runs, at = [], [], 0
+    pieces, runs, marks, at = [], [], [], 0
     for one in paragraphs:
         text = one.text + one.end
         narrow = at > 0 and text.isascii()
@@ -146,6 +150,8 @@ def word_97(
         main += bytes(offset - len(main)) + text.encode("cp1252" if narrow else "utf-16-le")
         pieces.append((at, (offset * 2) | 0x40000000 if narrow else offset))
         runs.append((offset, one))
+        width = 1 if narrow else 2
+        marks += [(offset + first * width, offset + last * width, sprms) for first, last, sprms in one.marks]
         at += len(text)
     plc = struct.pack(f"<{len(pieces) + 1}I", *(first for first, _ in pieces), at)
     plc += b"".join(struct.pack("<HIH", 0, offset, 0) for _, offset in pieces)
@@ -153,12 +159,61 @@ def word_97(
     pages, main = _pages(runs, main)
     bins = struct.pack(f"<{len(pages) + 1}I", *(first for first, _ in pages), len(main))
     bins += b"".join(struct.pack("<I", number) for _, number in pages)
+    marked, main = _marks(marks, main)
+    floating, main = _floating(drawings, main)
     struct.pack_into("<HH", main, 0, 0xA5EC, version)
     struct.pack_into("<H", main, 0x0A, 0x0200 | flags)
     struct.pack_into("<3i", main, 0x4C, *map(len, texts))
     struct.pack_into("<II", main, 0x9A + 8 * 33, 0, len(table))
     struct.pack_into("<II", main, 0x9A + 8 * 13, len(table), len(bins))
-    return compound({"WordDocument": bytes(main), "1Table": bytes(table) + bins})
+    for place, begin, content in (
+        (12, len(table) + len(bins), marked),
+        (50, len(table) + len(bins) + len(marked), floating),
+    ):
+        struct.pack_into("<II", main, 0x9A + 8 * place, begin, len(content))
+    whole = bytes(table) + bins + marked + floating
+    return compound({"WordDocument": bytes(main), "1Table": whole, **({"Data": data} if data else {})})
+
+
+def _marks(marks: list[tuple[int, int, bytes]], main: bytearray) -> tuple[bytes, bytearray]:
+    """One page of properties of characters, and the list of such pages."""
+    if not marks:
+        return b"", main
+    main += bytes(-len(main) % 512)
+    page = bytearray(512)
+    ends = [place for first, last, _ in marks for place in (first, last)]
+    struct.pack_into(f"<{len(ends)}I", page, 0, *ends)
+    free = 510
+    for number, (_, _, sprms) in enumerate(marks):
+        free = (free - len(sprms) - 1) // 2 * 2
+        page[free : free + len(sprms) + 1] = bytes((len(sprms),)) + sprms
+        page[4 * len(ends) + 2 * number] = free // 2
+    page[511] = len(ends) - 1
+    main += page
+    return struct.pack("<3I", 0, len(main), len(main) // 512 - 1), main
+
+
+def _floating(drawings: Sequence[bytes], main: bytearray) -> tuple[bytes, bytearray]:
+    """The store of pictures that text flows around; they stand in the main stream."""
+    entries = b""
+    for drawing_ in drawings:
+        entries += record(0xF007, bytes(28) + struct.pack("<I", len(main)) + bytes(4))
+        main += drawing_
+    return record(
+        0xF000, record(0xF001, entries, len(drawings), container=True), container=True
+    ) if drawings else b"", main
+
+
+def bitmap(picture: bytes, *, digests: int = 1) -> bytes:
+    """A PNG as the binary formats of Office store it."""
+    return record(0xF01E, bytes(16 * digests) + b"\xff" + picture, 0x6E0 + digests - 1)
+
+
+def inline(*pictures: bytes) -> bytes:
+    """What stands in the stream Data for pictures in a line of text."""
+    entries = b"".join(record(0xF007, bytes(36) + one) for one in pictures)
+    content = record(0xF004, record(0xF00B, bytes(6), 1), container=True) + entries
+    return struct.pack("<IH", 68 + len(content), 68) + bytes(62) + content
 
 
 def _pages(runs: list[tuple[int, Paragraph]], main: bytearray) -> tuple[list[tuple[int, int]], bytearray]:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gristmill.base.errors import EncryptedDocument
+from gristmill.base.ids import content_digest
 from gristmill.parsers import PARSERS, soffice
 from gristmill.parsers.bounds import Blocks
+from gristmill.parsers.officeart import Picture
 from gristmill.parsers.ole import opened
 from gristmill.parsers.word97 import Encrypted, NotWord97, Paragraph, Word97
-from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _FIELD = re.compile("[\x13\x14\x15]")
-_CONTROLS = {ord(char): None for char in "\x01\x02\x03\x04\x05\x06\x08\x1f\xad"} | {
+_CONTROLS = {ord(char): None for char in "\x00\x01\x02\x03\x04\x05\x06\x08\x1f\xad"} | {
     0x0B: "\n", 0x0E: "\n", 0x1E: "-", 0xA0: " ",
 }  # fmt: skip
 _ORDER = ("header", "text", "comment", "footnote")
@@ -25,20 +27,23 @@ _KINDS: dict[str, Kind] = {"footnote": "footnote", "header": "header"}
 
 class DocParser(Parser):
     """Headings by style and outline level, lists, tables, notes, heads, comments, text boxes; the results of fields,
-    never their code. No pictures. Text that tracked changes have deleted is kept."""
+    never their code; pictures. No text that is hidden or that tracked changes have deleted."""
 
     name: ClassVar[str] = "doc"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         blocks = Blocks(source.name, limits)
+        assets: dict[str, Asset] = {}
         try:
             with opened(source, limits, "Word 97 document") as container:
                 stories: dict[str, list[Paragraph]] = {story: [] for story in _ORDER}
-                for paragraph in Word97(container).paragraphs():
+                word = Word97(container)
+                for paragraph in word.paragraphs():
                     stories[paragraph.story].append(paragraph)
                 for paragraphs in stories.values():
-                    blocks.add_all(_blocks(paragraphs))
+                    blocks.add_all(_blocks(paragraphs, assets))
+                blocks.add_all(_figures(word.floating(), assets))
         except NotWord97 as exc:
             return self._converted(source, limits, str(exc))
         except Encrypted as exc:
@@ -46,7 +51,7 @@ class DocParser(Parser):
                 f"{source.name} is protected by a password. Remove the password and submit it again."
             ) from exc
         blocks.require_text("holds no text")
-        return ParsedDocument("doc", blocks, parser=f"doc/{self.version}", name=source.name)
+        return ParsedDocument("doc", blocks, assets=assets, parser=f"doc/{self.version}", name=source.name)
 
     def _converted(self, source: Source, limits: ParseLimits, what: str) -> ParsedDocument:
         data = soffice.converted(source, "docx", what)
@@ -107,21 +112,35 @@ class _Rows:
         yield Block("text", "\n".join(self.lines))  # a damaged table's cell without an end
 
 
-def _blocks(paragraphs: Iterable[Paragraph]) -> Iterator[Block]:
+def _figures(pictures: Iterable[Picture], assets: dict[str, Asset]) -> Iterator[Block]:
+    for picture in pictures:
+        key = content_digest(picture.data)
+        if key not in assets:
+            assets[key] = Asset(key, picture.mime, picture.data)
+            yield Block("figure", "", asset=key)
+
+
+def _blocks(paragraphs: Iterable[Paragraph], assets: dict[str, Asset]) -> Iterator[Block]:
     fields = _Fields()
     table: _Rows | None = None
+    pictures: list[Picture] = []  # of the table
     for paragraph in paragraphs:
         text = fields.shown(paragraph.text)
         if paragraph.in_table:
             table = table or _Rows()
             table.add(paragraph, text)
+            pictures += paragraph.pictures
             continue
         if table is not None:
             yield from table.blocks()
             table = None
+        yield from _figures(pictures, assets)
         yield _block(paragraph, text)
+        yield from _figures(paragraph.pictures, assets)
+        pictures = []
     if table is not None:
         yield from table.blocks()
+    yield from _figures(pictures, assets)
 
 
 def _block(paragraph: Paragraph, text: str) -> Block:
