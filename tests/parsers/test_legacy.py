@@ -127,6 +127,26 @@ def test_only_the_last_save_of_a_presentation_is_read_with_titles_first_and_note
     assert document.blocks[3].attrs == {"part": "notes"}
 
 
+def test_tables_of_slides_are_tables_with_spans() -> None:
+    cells = {
+        (0, 0, 40, 10): "Figures", (0, 10, 20, 20): "North", (20, 10, 40, 20): "1,200.50", (20, 20, 40, 30): "98\rand more",
+    }  # fmt: skip
+    document = parse("ppt", ole.powerpoint_97([([ole.table(cells), ole.shape(0, "Title")], "")]))
+    assert [block.kind for block in document.blocks] == ["heading", "table"]
+    (grid,) = (block.table for block in document.blocks if block.table)
+    assert grid.grid() == [["Figures", ""], ["North", "1,200.50"], ["", "98\nand more"]]
+    assert [(cell.rowspan, cell.colspan) for cell in grid.cells] == [(1, 2), (1, 1), (1, 1), (1, 1)]
+    assert document.blocks[1].boxes[0].x0 == 20.0
+
+
+def test_pictures_of_slides_are_found_by_their_number_and_nonsense_numbers_are_none() -> None:
+    pictures = [packed.picture(words) for words in ("one", "two")]
+    slides = [([ole.shape(0, "Title"), ole.figure(2), ole.figure(7), ole.figure(0)], ""), ([ole.figure(1)], "")]
+    document = parse("ppt", ole.powerpoint_97(slides, pictures=pictures))
+    found = [(block.page, document.assets[block.asset].data) for block in document.blocks if block.kind == "figure"]
+    assert found == [(1, pictures[1]), (2, pictures[0])]
+
+
 def test_an_outlook_message_has_headers_body_attachments_and_attached_messages() -> None:
     document = parse("msg", ole.letter_msg())
     assert [block.text for block in document.blocks] == [

@@ -268,7 +268,27 @@ def drawing(*shapes: bytes) -> bytes:
     )
 
 
-def powerpoint_97(slides: Sequence[tuple[Sequence[bytes], str]], *, token: int = 0xE391C05F) -> bytes:
+def figure(number: int) -> bytes:
+    """A shape that shows this picture of the presentation, counted from 1."""
+    return record(
+        0xF004, record(0xF010, struct.pack("<4h", 0, 0, 80, 80)) + record(0xF00B, struct.pack("<HI", 0x4104, number), 1),
+        container=True,
+    )  # fmt: skip
+
+
+def table(cells: Mapping[tuple[int, int, int, int], str]) -> bytes:
+    """A group that says it is a table; keys are left, top, right, bottom of the cells."""
+    first = record(0xF010, struct.pack("<4h", 80, 160, 800, 400)) + record(0xF122, struct.pack("<HI", 0x039F, 1), 1)
+    shapes = record(0xF004, first, container=True)
+    for sides, text in cells.items():
+        box = record(0xF00D, record(4008, text.encode("latin-1")), container=True)
+        shapes += record(0xF004, record(0xF00F, struct.pack("<4i", *sides)) + box, container=True)
+    return record(0xF003, shapes, container=True)
+
+
+def powerpoint_97(
+    slides: Sequence[tuple[Sequence[bytes], str]], *, token: int = 0xE391C05F, pictures: Sequence[bytes] = ()
+) -> bytes:
     """A presentation of shapes and notes; an older save of its first slide lies in front."""
     data = record(1006, drawing(shape(4, "Of an earlier save")), container=True)
     places, entries, notes = {}, b"", b""
@@ -283,6 +303,12 @@ def powerpoint_97(slides: Sequence[tuple[Sequence[bytes], str]], *, token: int =
             notes += record(1011, struct.pack("<5I", 50 + number, 0, 0, 500 + number, 0))
     places[1] = len(data)
     atom = record(1001, struct.pack("<2i", 5760, 4320) + bytes(32))
+    stored, store = b"", b""
+    for one in pictures:
+        store += record(0xF007, bytes(28) + struct.pack("<I", len(stored)) + bytes(4))
+        stored += bitmap(one)
+    group = record(0xF000, record(0xF001, store, len(pictures), container=True), container=True)
+    atom += record(1035, group, container=True) if pictures else b""
     data += record(
         1000, atom + record(4080, entries, container=True) + record(4080, notes, 2, container=True), container=True
     )
@@ -291,7 +317,7 @@ def powerpoint_97(slides: Sequence[tuple[Sequence[bytes], str]], *, token: int =
     edit = len(data)
     data += record(4085, struct.pack("<IHBBIIII", 0, 0, 0, 3, 0, directory, 1, 99) + bytes(4))
     user = struct.pack("<HHIIII", 0, 4086, 20, 20, token, edit) + bytes(12)
-    return compound({"PowerPoint Document": data, "Current User": user})
+    return compound({"PowerPoint Document": data, "Current User": user, **({"Pictures": stored} if stored else {})})
 
 
 def talk_ppt() -> bytes:

@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     data: bytes
 
 
-def record(data: bytes, at: int) -> Record:
+def record_at(data: bytes, at: int) -> Record:
     """The record that begins here. Raises struct.error beyond the end; its own end may lie beyond, too."""
     version, kind, length = struct.unpack_from("<HHI", data, at)
     return Record(kind, version >> 4, version & 0xF == 0xF, at + 8, at + 8 + length)
@@ -40,7 +40,7 @@ def records(data: bytes, at: int, end: int) -> Iterator[Record]:
     """The records from here to there; those that say they go on beyond are left out."""
     end = min(end, len(data))
     while at + 8 <= end:
-        found = record(data, at)
+        found = record_at(data, at)
         if found.end > end:
             return
         yield found
@@ -65,7 +65,7 @@ def picture_at(data: bytes, at: int) -> Picture | None:
     """The picture whose record begins here; None where none does."""
     if not 0 <= at <= len(data) - 8:
         return None
-    found = record(data, at)
+    found = record_at(data, at)
     return _bitmap(data, found) if found.kind in _BITMAPS and found.end <= len(data) else None
 
 

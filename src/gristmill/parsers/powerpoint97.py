@@ -6,6 +6,19 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gristmill.parsers.officeart import (
+    IS_TABLE,
+    MORE_OPTIONS,
+    OPTIONS,
+    PICTURE,
+    Picture,
+    Record,
+    options,
+    picture_at,
+    record_at,
+    records,
+    stored,
+)
 from gristmill.parsers.ole import Container
 
 _DOCUMENT, _DOCUMENT_ATOM, _SLIDE, _SLIDE_ATOM, _NOTES, _PERSIST = 1000, 1001, 1006, 1007, 1008, 1011
@@ -20,19 +33,11 @@ _SLIDES, _NOTES_LIST = 0, 2
 TITLES = (0, 6)  # kinds of text: title, centred title
 
 
+Sides = tuple[float, float, float, float]  # left, top, right, bottom
+
+
 class Encrypted(Exception):
     """A presentation that only its password opens."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A piece of the stream: its type, and where its content begins and ends."""
-
-    kind: int
-    instance: int
-    container: bool
-    begin: int
-    end: int
 
 
 @dataclass
@@ -41,14 +46,33 @@ class Text:
 
     kind: int
     text: str
-    sides: tuple[float, float, float, float] | None = None
+    sides: Sides | None = None
+
+
+@dataclass
+class Figure:
+    """A picture on a slide, and its place in points where it has one."""
+
+    picture: Picture
+    sides: Sides | None = None
+
+
+@dataclass
+class Grid:
+    """A table on a slide: its texts with their places, in units that only compare."""
+
+    cells: list[Text]
+    sides: Sides | None = None
+
+
+Shape = Text | Figure | Grid
 
 
 @dataclass
 class Slide:
-    """What one slide says, and its notes."""
+    """What one slide shows, and its notes."""
 
-    texts: list[Text] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
     notes: list[Text] = field(default_factory=list)
 
 
@@ -63,6 +87,8 @@ class PowerPoint97:
         self._places = self._latest(struct.unpack_from("<I", user, 16)[0]) if len(user) >= 20 else {}
         self._document = self._find_document()
         self.width, self.height = self._size()
+        self._pictures = container.stream("Pictures")
+        self._stored = stored(self._data, self._document.begin, self._document.end) if self._document else []
 
     def slides(self) -> Iterator[Slide]:
         """The slides in the order they are shown. Where no save left a list of them, in the order they are stored."""
@@ -75,23 +101,25 @@ class PowerPoint97:
             return
         for place, _, texts in listed:
             record = self._at(place, _SLIDE)
-            yield self._slide(record, texts, notes) if record else Slide(texts)
+            yield self._slide(record, texts, notes) if record else Slide([*texts])
 
     def _slide(self, record: Record, outline: list[Text], notes: dict[int, list[Text]]) -> Slide:
-        texts, about = [], 0
+        shapes: list[Shape] = []
+        about = 0
         for inner in self._records(record.begin, record.end):
             if inner.kind == _SLIDE_ATOM:
                 about = self._u32(inner.begin + 16)
             elif inner.kind == _DRAWING:
-                texts += list(self._shapes(inner, outline))
-        shown = {text.text for text in texts}
-        return Slide([*(text for text in outline if text.text not in shown), *texts], notes.get(about, []))
+                shapes += self._shapes(inner, outline)
+        shown = {shape.text for shape in shapes if isinstance(shape, Text)}
+        return Slide([*(text for text in outline if text.text not in shown), *shapes], notes.get(about, []))
 
     def _listed_notes(self) -> Iterator[tuple[int, list[Text]]]:
         for place, number, _ in self._listed(_NOTES_LIST):
             record = self._at(place, _NOTES)
             inner = self._records(record.begin, record.end) if record else ()
-            yield number, [text for one in inner if one.kind == _DRAWING for text in self._shapes(one, [])]
+            drawn = [shape for one in inner if one.kind == _DRAWING for shape in self._shapes(one, [])]
+            yield number, [shape for shape in drawn if isinstance(shape, Text)]
 
     def _listed(self, which: int) -> Iterator[tuple[int, int, list[Text]]]:
         """Of a list of slides or notes: where each stands, its number, and the texts that the outline shows of it."""
@@ -114,26 +142,54 @@ class PowerPoint97:
             if entry:
                 yield entry
 
-    def _shapes(self, drawing: Record, outline: list[Text]) -> Iterator[Text]:
-        """The texts of the shapes of a drawing, in its order; those that only name a text of the outline, too."""
+    def _shapes(self, drawing: Record, outline: list[Text]) -> Iterator[Shape]:
+        """The shapes of a drawing that say or show something, in its order; a group that is a table as one."""
         stack = [(drawing, 0)]
         while stack:
             record, depth = stack.pop()
             if record.kind == _SHAPE:
                 yield from self._shape(record, outline)
+            elif record.kind == _GROUP and (grid := self._grid(record, outline)):
+                yield grid
             elif record.container and depth < _DEEPEST:
                 inner = list(self._records(record.begin, record.end))
                 stack += [(one, depth + 1) for one in reversed(inner)]
 
-    def _shape(self, shape: Record, outline: list[Text]) -> Iterator[Text]:
+    def _grid(self, group: Record, outline: list[Text]) -> Grid | None:
+        """A group as a table; None where its first shape does not say that it is one."""
+        inner = [one for one in self._records(group.begin, group.end) if one.kind == _SHAPE]
+        parts = list(self._records(inner[0].begin, inner[0].end)) if inner else []
+        said = [options(self._data, one) for one in parts if one.kind == MORE_OPTIONS]
+        if not any(one.get(IS_TABLE, 0) & 1 for one in said):
+            return None
+        found = [shape for other in inner[1:] for shape in self._shape(other, outline)]
+        cells = [shape for shape in found if isinstance(shape, Text) and shape.sides]
+        return Grid(cells, next(filter(None, map(self._sides, parts)), None)) if cells else None
+
+    def _shape(self, shape: Record, outline: list[Text]) -> Iterator[Shape]:
         sides = None
         for record in self._records(shape.begin, shape.end):
-            if record.kind == _ANCHOR and record.end - record.begin == 8:
-                top, left, right, bottom = struct.unpack_from("<4h", self._data, record.begin)
-                sides = (left / _UNITS, top / _UNITS, right / _UNITS, bottom / _UNITS)
+            if record.kind in (_ANCHOR, _CHILD_ANCHOR):
+                sides = self._sides(record)
             elif record.kind == _TEXT_BOX:
                 for text in self._box(record, outline):
                     yield Text(text.kind, text.text, sides)
+        for record in self._records(shape.begin, shape.end):
+            number = options(self._data, record).get(PICTURE, 0) if record.kind == OPTIONS else 0
+            if 0 < number <= len(self._stored):
+                picture = picture_at(self._pictures, self._stored[number - 1])
+                if picture is not None:
+                    yield Figure(picture, sides)
+
+    def _sides(self, record: Record) -> Sides | None:
+        """The place of a shape on its slide, or in its group."""
+        if record.kind == _ANCHOR and record.end - record.begin == 8:
+            top, left, right, bottom = struct.unpack_from("<4h", self._data, record.begin)
+        elif record.kind == _CHILD_ANCHOR and record.end - record.begin == 16:
+            left, top, right, bottom = struct.unpack_from("<4i", self._data, record.begin)
+        else:
+            return None
+        return left / _UNITS, top / _UNITS, right / _UNITS, bottom / _UNITS
 
     def _box(self, box: Record, outline: list[Text]) -> Iterator[Text]:
         kind = 4
@@ -187,22 +243,13 @@ class PowerPoint97:
         return 0.0, 0.0
 
     def _records(self, at: int, end: int) -> Iterator[Record]:
-        while at + 8 <= end:
-            record = self._record(at)
-            if record.end > end:
-                return
-            yield record
-            at = record.end
-
-    def _record(self, at: int) -> Record:
-        version, kind, length = struct.unpack_from("<HHI", self._data, at)
-        return Record(kind, version >> 4, version & 0xF == 0xF, at + 8, at + 8 + length)
+        return records(self._data, at, end)
 
     def _at(self, place: int, kind: int) -> Record | None:
         if not 0 <= place <= len(self._data) - 8:
             return None
-        record = self._record(place)
-        return record if record.kind == kind and record.end <= len(self._data) else None
+        found = record_at(self._data, place)
+        return found if found.kind == kind and found.end <= len(self._data) else None
 
     def _text(self, record: Record) -> str:
         raw = self._data[record.begin : record.end]
