@@ -133,8 +133,10 @@ def _answer(split: SplitResult, rules: FetchRules, end: float, resolve: Resolve)
             "GET", _quoted(path), headers={"User-Agent": "gristmill", "Accept": "*/*", "Accept-Encoding": "identity"}
         )
         yield connection.getresponse()
+        if connection.late:  # what was cut off looks like an end
+            raise TimeoutError
     except (OSError, http.client.HTTPException, UnicodeError, ValueError) as exc:
-        late = monotonic() >= end
+        late = connection.late or monotonic() >= end
         why = f"it took more than {rules.seconds:g} s (fetch.timeout)" if late else str(exc) or type(exc).__name__
         raise FetchFailed(f"nothing was fetched from {split.scheme}://{host}: {why}.") from exc
     finally:
@@ -189,6 +191,7 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(f"[{host}]" if ":" in host else host, port)
         self.default_port = 443 if secure else 80  # what need not be said in the header Host
         self._addresses, self._secure, self._end = addresses, secure, end
+        self.late = False
         self._live: socket.socket | None = None  # kept: the answer takes it over
 
     def connect(self) -> None:
@@ -207,6 +210,7 @@ class _Connection(http.client.HTTPConnection):
 
     def cut(self) -> None:
         """End it from another thread."""
+        self.late = True
         if self._live is not None:
             with suppress(OSError):  # it has ended by itself
                 self._live.shutdown(socket.SHUT_RDWR)
