@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from samples import office, ole, packed, pdf, plain
+from samples import office, ole, packed, pdf, plain, sound
 
 SAMPLES: dict[str, dict[str, Callable[[], bytes]]] = {
     "archive": {"folder.zip": packed.folder_zip},
+    "audio": {"tone.wav": sound.tone_wav},
     "csv": {"orders.csv": plain.orders_csv, "semicolons.csv": plain.semicolon_csv, "tabs.tsv": plain.tabs_tsv},
     "doc": {"report.doc": ole.report_doc},
     "docx": {"report.docx": office.report_docx},

@@ -37,7 +37,8 @@ GristmillError
 │   └── GenerationClosed     the generation was cancelled, superseded or committed: stop writing
 └── ModelError
     ├── ModelUnavailable     throttled, down or slow (worth repeating; may carry ``retry_after``)
-    ├── ModelRefused         the model's answer to this input is no, and will stay no
+    ├── ModelRefused         the model's answer is no, and will stay no
+    │   └── InputRefused     it refuses this text, picture or sound; others may do
     └── EmbedderChanged      the dataset was built with another embedder
 
 ``retryable`` says whether the same work may succeed when it is done again.
@@ -217,6 +218,10 @@ class ModelUnavailable(ModelError):
 
 
 class ModelRefused(ModelError):
+    """The model refuses."""
+
+
+class InputRefused(ModelRefused):
     """The model refuses this input."""
 
 

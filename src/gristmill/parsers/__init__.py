@@ -11,6 +11,7 @@ PARSERS: Registry[Parser] = Registry(
     "gristmill.parsers",
     {
         "archive": "gristmill.parsers.archive:ArchiveParser",
+        "audio": "gristmill.parsers.audio:AudioParser",
         "csv": "gristmill.parsers.csv:CsvParser",
         "doc": "gristmill.parsers.doc:DocParser",
         "docx": "gristmill.parsers.docx:DocxParser",

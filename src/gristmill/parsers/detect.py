@@ -16,10 +16,11 @@ from typing import BinaryIO
 from gristmill.base.errors import EmptyDocument, EncryptedDocument, UnsupportedDocument
 from gristmill.parsers import claimed
 from gristmill.parsers.charset import decode, odd_share
+from gristmill.parsers.sound import sound_kind
 
 READ = (
     "txt, md, html, csv, tsv, json, jsonl, pdf, docx, doc, pptx, ppt, xlsx, xls, odt, ods, odp, rtf, epub, eml, msg, mbox, "
-    "pictures (png, jpg, gif, tif, bmp, webp), zip archives of these, and source code"
+    "pictures (png, jpg, gif, tif, bmp, webp), sound (wav, mp3, flac, m4a, ogg, webm), zip archives of these, and source code"
 )
 
 _HEAD = 64 * 1024
@@ -35,12 +36,6 @@ _PARSED = (  # what a file begins with that a parser reads
     (b"MM\0*", "image"),
 )
 _SIGNS = (  # what a file of another kind begins with, and what it is
-    (b"fLaC", "sound"),
-    (b"OggS", "sound"),
-    (b"ID3", "sound"),
-    (b"\xff\xfb", "sound"),
-    (b"\xff\xf3", "sound"),
-    (b"\xff\xf1", "sound"),
     (b"\x1f\x8b", "a packed archive"),
     (b"7z\xbc\xaf\x27\x1c", "a packed archive"),
     (b"Rar!\x1a\x07", "a packed archive"),
@@ -134,13 +129,13 @@ def _of_signs(name: str, head: bytes) -> str:
         return "image"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image"
-    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
-        raise _unsupported(name, "sound")
+    if sound_kind(head):
+        return "audio"
     for sign, what in _SIGNS:
         if head.startswith(sign):
             raise _unsupported(name, what)
     if head[4:8] == b"ftyp":
-        raise _unsupported(name, "sound or a film")
+        raise _unsupported(name, "a picture of a kind that only telephones write (heic, avif)")
     return ""
 
 
@@ -228,9 +223,4 @@ def _ending(name: str) -> str:
 
 
 def _unsupported(name: str, what: str) -> UnsupportedDocument:
-    if what == "sound":
-        return UnsupportedDocument(
-            f"{name} is sound. Reading it needs a speech model, which this release does not have: submit a transcript (txt, "
-            "srt, vtt), or install a package with a parser for its ending."
-        )
     return UnsupportedDocument(f"{name} is {what}, which this release does not read. It reads {READ}.")

@@ -1,10 +1,12 @@
-"""Models. Only what this release uses: embedders."""
+"""Models: what turns texts into vectors, speech and pictures into text, and text into answers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal
+
+import msgspec
 
 Purpose = Literal["passage", "query"]
 
@@ -35,3 +37,70 @@ class Embedder(ABC):
 
     def close(self) -> None:  # noqa: B027  most providers hold nothing
         """Give up connections and weights."""
+
+
+class Reader(ABC):
+    """What the models that read documents share.
+
+    ``id`` (name and version of provider, weights and prompt) is part of every cache key: what an answer depends on is in it.
+    All calls raise ModelUnavailable after the provider's own back-off is used up, InputRefused where this input is of no use
+    to the model, and ModelRefused where no input is.
+    """
+
+    name: ClassVar[str]
+
+    id: str
+
+    def close(self) -> None:  # noqa: B027  most providers hold nothing
+        """Give up connections and weights; calls in other threads end soon."""
+
+
+class Sound(msgspec.Struct, frozen=True):
+    """A recording as its file holds it. The name is for messages and for what the ending says of the format."""
+
+    name: str
+    mime: str
+    data: bytes
+
+
+class Spoken(msgspec.Struct, frozen=True, array_like=True):
+    """What was said from ``start`` to ``end``, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+class Transcriber(Reader):
+    """Speech to text."""
+
+    @abstractmethod
+    def transcribe(self, sound: Sound) -> list[Spoken]:
+        """What was said, in its order; nothing where nobody speaks. Raises InputRefused for sound that it cannot read."""
+
+
+class Described(msgspec.Struct, frozen=True, array_like=True):
+    """A picture's description; empty where there is nothing to say, with the reason in ``refused`` where it was refused."""
+
+    text: str
+    refused: str = ""
+
+
+class Describer(Reader):
+    """Pictures to text."""
+
+    batch: int = 4  # pictures for one call that suit the provider
+
+    @abstractmethod
+    def describe(self, pictures: Sequence[bytes]) -> list[Described]:
+        """A description for each picture (the bytes of its file), in order. One that is refused costs the others nothing."""
+
+
+class Chat(Reader):
+    """A language model that answers."""
+
+    max_input: int = 24_000  # characters of the longest text that is sent
+
+    @abstractmethod
+    def answer(self, instruction: str, text: str) -> str:
+        """The model's answer, a JSON object as text, to an instruction about a text."""

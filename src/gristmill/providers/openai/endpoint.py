@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -14,7 +15,7 @@ import msgspec
 
 from gristmill.base import meters
 from gristmill.base.clock import Clock
-from gristmill.base.errors import ModelRefused, ModelUnavailable, SettingsError
+from gristmill.base.errors import InputRefused, ModelRefused, ModelUnavailable, SettingsError
 from gristmill.base.logs import get_logger
 from gristmill.providers.openai.pacing import Breaker, Throttle, backoff, retry_after
 
@@ -28,23 +29,21 @@ _TOO_LONG = re.compile(
 _SHOWN = 200  # characters of a server's own words that go into an error
 
 Pause = Callable[[float], object]
+T = TypeVar("T")
+Decode = Callable[[bytes, str], T]  # of an answer's bytes and content type; raises msgspec.DecodeError
 
 
-class TooLong(ModelRefused):
+class TooLong(InputRefused):
     """The input is longer than the model reads."""
 
 
-class Item(msgspec.Struct):
-    """One vector: floats, or little-endian float32 as base64."""
+@dataclass(frozen=True)
+class Body:
+    """What is sent, and to which model."""
 
-    embedding: list[float] | str
-    index: int | None = None
-
-
-class Answer(msgspec.Struct):
-    """What the endpoint sends back."""
-
-    data: list[Item]
+    model: str
+    content: bytes
+    kind: str = "application/json"
 
 
 class _Trouble(Exception):
@@ -57,12 +56,17 @@ class _Trouble(Exception):
 
 
 class Endpoint:
-    """Sends requests: so many at a time, again after failures that may pass. The key stays in the headers only."""
+    """Sends requests: so many at a time, again after failures that may pass. The key stays in the headers only.
+
+    ``what`` is the use that it is for, in messages ("embedding").
+    """
 
     def __init__(
         self,
         *,
+        what: str,
         base_url: str,
+        route: str,
         api_key: str,
         headers: Mapping[str, str],
         timeout: float,
@@ -72,9 +76,10 @@ class Endpoint:
         clock: Clock,
         pause: Pause | None,
     ) -> None:
-        self.url = _checked(base_url)
+        self.what = what
+        self.url = _checked(base_url, route, what)
         self.shown = _shown(self.url)
-        self._key = _checked_key(api_key)
+        self._key = _checked_key(api_key, what)
         self._throttle = throttle
         self._breaker = breaker
         self._clock = clock
@@ -85,7 +90,7 @@ class Endpoint:
             trust_env=trust_env,
         )
 
-    def post(self, payload: Mapping[str, Any], *, patience: float, abandoned: threading.Event) -> Answer:
+    def post(self, body: Body, decode: Decode[T], *, patience: float, abandoned: threading.Event) -> T:
         """The answer. Raises TooLong, ModelRefused, or ModelUnavailable after ``patience`` seconds of failures that may pass
         and as soon as ``abandoned`` is set."""
         deadline = self._clock.monotonic() + patience
@@ -93,10 +98,12 @@ class Endpoint:
             self._breaker.check(self.shown)
             self._wait(self._throttle.pause(), deadline, abandoned, f"{self.shown} asked for a pause")
             try:
-                return self._attempt(payload)
+                return self._attempt(body, decode)
             except _Trouble as trouble:
                 delay, reason = backoff(attempt, trouble.asked), str(trouble)
-            log.warning("embedding endpoint in trouble", endpoint=self.shown, reason=reason, again_in=round(delay, 2))
+            log.warning(
+                "model endpoint in trouble", use=self.what, endpoint=self.shown, reason=reason, again_in=round(delay, 2)
+            )
             self._wait(delay, deadline, abandoned, reason)
         raise AssertionError("unreachable")
 
@@ -112,11 +119,11 @@ class Endpoint:
         if abandoned.is_set():
             raise ModelUnavailable(f"the work for {self.shown} was given up")
 
-    def _attempt(self, payload: Mapping[str, Any]) -> Answer:
-        model = str(payload.get("model", ""))
+    def _attempt(self, body: Body, decode: Decode[T]) -> T:
+        model = body.model
         with self._throttle.slot() as began:
             try:
-                answer = self._send(payload)
+                answer = self._send(body, decode)
             except _Trouble as trouble:
                 meters.count("model_requests", model=model, outcome="throttled" if trouble.throttled else "error")
                 if trouble.throttled:
@@ -134,19 +141,19 @@ class Endpoint:
         self._breaker.succeeded()
         return answer
 
-    def _send(self, payload: Mapping[str, Any]) -> Answer:
+    def _send(self, body: Body, decode: Decode[T]) -> T:
         try:
-            response = self._client.post(self.url, content=msgspec.json.encode(payload), headers=_JSON)
+            response = self._client.post(self.url, content=body.content, headers={"Content-Type": body.kind})
         except httpx.TransportError as exc:
             what = "did not answer in time" if isinstance(exc, httpx.TimeoutException) else "cannot be reached"
             raise _Trouble(f"{self.shown} {what} ({type(exc).__name__}: {self._redact(str(exc))})") from exc
         if response.status_code != httpx.codes.OK:
             raise self._failure(response)
         try:
-            return msgspec.json.decode(response.content, type=Answer)
+            return decode(response.content, response.headers.get("content-type", ""))
         except msgspec.DecodeError as exc:
             raise _Trouble(
-                f"{self.shown} answered without embeddings ({exc}): check that base_url is that of an OpenAI-compatible API"
+                f"{self.shown} gave no {self.what} answer ({exc}): check that base_url is that of an OpenAI-compatible API"
             ) from exc
 
     def _failure(self, response: httpx.Response) -> Exception:
@@ -160,20 +167,22 @@ class Endpoint:
             return TooLong(said)
         if status >= 500 or status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT, httpx.codes.TOO_EARLY):
             return _Trouble(said, asked=asked)
-        return ModelRefused(f"{said}; {_ADVICE.get(status, 'check the model and the settings of the endpoint')}")
+        refused = InputRefused if status in _OF_INPUT else ModelRefused
+        advice = _ADVICE.get(status, "check the model and the settings of the endpoint")
+        return refused(f"{said}; {advice}{' and dimensions' if status == 400 and self.what == 'embedding' else ''}")
 
     def _redact(self, words: str) -> str:
         flat = " ".join(words.split())
         return (flat.replace(self._key, "***") if self._key else flat)[:_SHOWN]
 
 
-_JSON = {"Content-Type": "application/json"}
+_OF_INPUT = frozenset((400, 415, 422))
 _ADVICE = {
     301: "base_url has moved: set the new address",
     302: "base_url leads elsewhere: set the final address",
     307: "base_url leads elsewhere: set the final address",
     308: "base_url has moved: set the new address",
-    400: "the endpoint does not take this request: check model and dimensions",
+    400: "the endpoint does not take this request: check model",
     401: "check api_key",
     402: "the account has no credit left",
     403: "this api_key may not use the model",
@@ -194,28 +203,28 @@ def _words(response: httpx.Response) -> str:
     return body if isinstance(body, str) else msgspec.json.encode(body).decode()
 
 
-def _checked(base_url: str) -> str:
+def _checked(base_url: str, route: str, what: str) -> str:
     """The address to post to."""
     try:
         parts = urlsplit(base_url.strip())
         _ = parts.port  # raises where it is no number
     except ValueError as exc:
-        raise SettingsError(f"the embedding base_url cannot be read: {exc}") from exc
+        raise SettingsError(f"the {what} base_url cannot be read: {exc}") from exc
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(
-            f"the embedding base_url {_shown(base_url)!r} is no http address; it looks like https://api.openai.com/v1"
+            f"the {what} base_url {_shown(base_url)!r} is no http address; it looks like https://api.openai.com/v1"
         )
     if "@" in parts.netloc:  # it would be in the log of every HTTP library
-        raise SettingsError("the embedding base_url holds a user name or password: use api_key or headers")
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/embeddings", fragment=""))
+        raise SettingsError(f"the {what} base_url holds a user name or password: use api_key or headers")
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + route, fragment=""))
 
 
-def _checked_key(api_key: str) -> str:
+def _checked_key(api_key: str, what: str) -> str:
     """The key without the white space that copying brings along."""
     key = api_key.strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
         # Said here, for the HTTP library would show the whole header.
-        raise SettingsError("the embedding api_key holds characters that an HTTP header cannot carry: copy it again")
+        raise SettingsError(f"the {what} api_key holds characters that an HTTP header cannot carry: copy it again")
     return key
 
 
