@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import pypdfium2.raw as pdfium
 
+from gristmill.parsers.pdf.frame import Frame, Sides
+
 # pdfium writes these where it takes a hyphen at a line's end for one that only the line's end asked for.
 _SOFT_HYPHENS = str.maketrans("", "", "\x02\ufffe\u00ad")
 _BLANKS = frozenset("\0\n\r \xa0")
@@ -54,7 +56,7 @@ class PageText:
 
     def __init__(self, page: Any) -> None:
         self._textpage = page.get_textpage()
-        self._height = page.get_height()
+        self._frame = Frame.of(page)
         self._count = max(0, self._textpage.count_chars())
         self._text = _characters(self._textpage.raw, self._count) if self._count else ""
 
@@ -66,13 +68,13 @@ class PageText:
 
     def lines(self) -> list[Line]:
         """The lines in the order of the content stream: few calls a line instead of four a glyph."""
-        return list(_lines(self._textpage.raw, self._text, self._count, self._height))
+        return list(_lines(self._textpage.raw, self._text, self._count, self._frame))
 
     def words(self) -> list[Word]:
         """The words by their glyphs' boxes: dear, so only for pages that may hold a table."""
         raw, text = self._textpage.raw, self._text
         glyphs: Sequence[str] = text if len(text) == self._count else _glyphs(raw, self._count)
-        return list(_words(raw, glyphs, self._height))
+        return list(_words(raw, glyphs, self._frame))
 
 
 def _characters(raw: Any, count: int) -> str:
@@ -81,7 +83,7 @@ def _characters(raw: Any, count: int) -> str:
     return buffer.raw[: max(0, got - 1) * 2].decode("utf-16-le", "surrogatepass")
 
 
-def _lines(raw: Any, text: str, count: int, height: float) -> Iterator[Line]:
+def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[Line]:
     left, top, right, bottom = (ctypes.c_double() for _ in range(4))
     same = _units(text) == count
     at = 0
@@ -94,25 +96,25 @@ def _lines(raw: Any, text: str, count: int, height: float) -> Iterator[Line]:
                 first = pdfium.FPDFText_GetCharIndexFromTextIndex(raw, first)
                 length = last - first + 1
             boxes = [
-                (left.value, height - top.value, right.value, height - bottom.value)
+                frame.place(left.value, bottom.value, right.value, top.value)
                 for number in range(pdfium.FPDFText_CountRects(raw, first, length))
                 if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
             ]
             if boxes:
                 em = _em(raw, first)
                 if em > 0 and any(box[3] - box[1] < _FLAT * em for box in boxes):
-                    boxes = [_outlined(raw, first, first + length - 1, em, height)]
+                    boxes = [_outlined(raw, first, first + length - 1, em, frame)]
                 yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first), em)
         at += _units(whole) + 1
 
 
-def _outlined(raw: Any, first: int, last: int, em: float, height: float) -> tuple[float, float, float, float]:
+def _outlined(raw: Any, first: int, last: int, em: float, frame: Frame) -> Sides:
     """The box of a line whose font is not in the file (many Chinese ones are not): its glyphs have a place, but no extent."""
     x, y, end, _ = (ctypes.c_double() for _ in range(4))
     pdfium.FPDFText_GetCharOrigin(raw, first, x, y)
-    left, base = x.value, height - y.value
+    left, base = x.value, y.value
     pdfium.FPDFText_GetCharOrigin(raw, last, end, y)
-    return left, base - _ASCENT * em, max(end.value, left) + em, base + (1 - _ASCENT) * em
+    return frame.place(left, base - (1 - _ASCENT) * em, max(end.value, left) + em, base + _ASCENT * em)
 
 
 def _em(raw: Any, first: int) -> float:
@@ -128,7 +130,7 @@ def _units(text: str) -> int:
     return len(text) if text.isascii() or max(text) <= "\uffff" else len(text) + sum(char > "\uffff" for char in text)
 
 
-def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int, em: float) -> Line:
+def _line(text: str, boxes: list[Sides], weight: int, em: float) -> Line:
     size = max(box[3] - box[1] for box in boxes)
     wide = max(box[2] for box in boxes) - min(box[0] for box in boxes)
     if size > _UPRIGHT * wide and len(text) > 2:  # written up or down the page: its width is the letters' height
@@ -149,8 +151,9 @@ def _line(text: str, boxes: list[tuple[float, float, float, float]], weight: int
     )
 
 
-def _words(raw: Any, glyphs: Sequence[str], height: float) -> Iterator[Word]:
+def _words(raw: Any, glyphs: Sequence[str], frame: Frame) -> Iterator[Word]:
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
+    upright, west, north = not frame.quarters, frame.left, frame.top
     word: Word | None = None
     tallest = 0.0
     for number, glyph in enumerate(glyphs):
@@ -161,7 +164,10 @@ def _words(raw: Any, glyphs: Sequence[str], height: float) -> Iterator[Word]:
             continue
         if not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
             continue
-        x0, y0, x1, y1 = left.value, height - top.value, right.value, height - bottom.value
+        if upright:
+            x0, y0, x1, y1 = left.value - west, north - top.value, right.value - west, north - bottom.value
+        else:
+            x0, y0, x1, y1 = frame.place(left.value, bottom.value, right.value, top.value)
         tall = y1 - y0
         if word and _continues(word, x0, y0, y1, tallest if tallest > tall else tall):
             # comparisons, for each glyph comes by here and a call of max costs as much as they do together
@@ -170,7 +176,7 @@ def _words(raw: Any, glyphs: Sequence[str], height: float) -> Iterator[Word]:
             word.y1 = y1 if y1 > word.y1 else word.y1
             word.text += glyph
             tallest = tallest if tallest > tall else tall
-        elif not _turned(raw, number):
+        elif not _turned(raw, number, frame.quarters):
             if word:
                 yield word
             word, tallest = Word(x0, y0, x1, y1, glyph), tall
@@ -178,9 +184,9 @@ def _words(raw: Any, glyphs: Sequence[str], height: float) -> Iterator[Word]:
         yield word
 
 
-def _turned(raw: Any, number: int) -> bool:
+def _turned(raw: Any, number: int, quarters: int) -> bool:
     """Whether a glyph is written up or down a margin."""
-    return abs(math.sin(pdfium.FPDFText_GetCharAngle(raw, number))) > 0.5
+    return abs(math.sin(pdfium.FPDFText_GetCharAngle(raw, number) + quarters * math.pi / 2)) > 0.5
 
 
 def _glyphs(raw: Any, count: int) -> list[str]:

@@ -12,12 +12,10 @@ import pypdfium2 as pdfium
 from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
 from gristmill.parsers import ocr
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
-from gristmill.parsers.order import ordered
+from gristmill.parsers.pdf.borders import over_borders
 from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, running
-from gristmill.parsers.pdf.lines import PageText
-from gristmill.parsers.pdf.scans import is_scan, read_scan
-from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
-from gristmill.ports.document import OutlineEntry, Page, ParsedDocument, Range
+from gristmill.parsers.pdf.pages import read_page
+from gristmill.ports.document import Block, OutlineEntry, Page, ParsedDocument, Range
 from gristmill.ports.parser import PageParser, ParseLimits, Reading, Source
 
 _MOST_BOOKMARKS = 10_000
@@ -40,7 +38,7 @@ class PdfParser(PageParser):
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     def count(self, source: Source, limits: ParseLimits) -> int:
         with _opened(source, limits) as document:
@@ -49,7 +47,7 @@ class PdfParser(PageParser):
     def read(self, source: Source, limits: ParseLimits, part: Range) -> Reading:
         with _opened(source, limits) as document:
             wanted = range(part.first, min(part.last, len(document)))
-            found = _Pages([_page(document, number, source.name) for number in wanted])
+            found = _Pages([read_page(document, number, source.name) for number in wanted])
             if part.first == 0:
                 found.outline = _outline(document)
                 about = document.get_metadata_dict(skip_empty=True)
@@ -91,12 +89,16 @@ def _unread(pages: list[PageLines]) -> list[str]:
 
 
 def _blocks(pages: list[PageLines], outline: list[OutlineEntry], blocks: Blocks) -> Blocks:
+    blocks.add_all(over_borders(_page_by_page(pages, outline)))
+    return blocks
+
+
+def _page_by_page(pages: list[PageLines], outline: list[OutlineEntry]) -> Iterator[Block]:
     headings = Headings(pages, outline, outlined=bool(outline))
     repeated = running(pages)
     for page in pages:
-        blocks.add_all(blocks_of(page, headings, repeated))
-        blocks.add_all(page.scanned)
-    return blocks
+        yield from blocks_of(page, headings, repeated)
+        yield from page.scanned
 
 
 @contextmanager
@@ -120,27 +122,6 @@ def _opened(source: Source, limits: ParseLimits) -> Iterator[Any]:
         yield document
     finally:
         document.close()
-
-
-def _page(document: Any, number: int, name: str) -> PageLines:
-    try:
-        page = document[number]
-    except pdfium.PdfiumError as exc:
-        raise DamagedDocument(f"{name}: page {number + 1} is damaged ({exc}).") from exc
-    try:
-        width, height = page.get_size()
-        with PageText(page) as text:
-            lines = ordered(text.lines())
-            found = PageLines(number + 1, width, height, lines)
-            if may_hold_tables(lines):
-                place_tables(found, text.words())
-        if is_scan(page, lines, width, height):
-            found.unread = not ocr.installed()
-            if not found.unread:
-                found.scanned = read_scan(page, number + 1, lines, width, height)
-        return found
-    finally:
-        page.close()
 
 
 def _outline(document: Any) -> list[OutlineEntry]:

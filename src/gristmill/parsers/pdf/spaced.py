@@ -32,6 +32,7 @@ _WORDY = 5.5  # words in a cell, on average, from which few columns are prose
 _FEW_WORDS = 2.5  # words in a cell, on average, below which it is never prose
 _MOST_TEXT_COLUMNS = 4
 _EDGE_TO_EDGE = 0.75  # the part of a column's width that a line of running text takes
+_TITLE = 0.4  # of the usual number of pieces in a row: one with fewer stands over several columns
 _FEW_ROWS = 6  # of which none may reach over a gap
 _RIVER = 0.3  # of the text's height: numbers that stand closer are one
 _FEWEST_IN_RIVER = 4  # rows
@@ -71,19 +72,19 @@ def _rivers(run: Sequence[Row], columns: Sequence[tuple[float, float]], height: 
     """Where narrow gaps between numbers stand above each other in a column: in most of its rows, and in nothing's way."""
     for x0, x1 in columns:
         inside = [[word for word in row.words if word.x0 >= x0 - 1 and word.x1 <= x1 + 1] for row in run]
+        numbers = [row for row in inside if sum(is_number(word.text) for word in row) >= 2]
+        if len(numbers) < max(_FEWEST_IN_RIVER, _MOST_OF * sum(len(row) > 1 for row in inside)):
+            continue
         gaps = [
             (before.x1, after.x0)
-            for row in inside
+            for row in numbers
             for before, after in pairwise(sorted(row, key=lambda word: word.x0))
             if after.x0 - before.x1 > _RIVER * height and is_number(before.text) and is_number(after.text)
         ]
-        filled = sum(map(bool, inside))
-        if filled < _FEWEST_IN_RIVER or len(gaps) < _MOST_OF * filled:
-            continue
-        covered = _stretches([(word.x0, word.x1) for row in inside for word in row], int(_CROSSED * filled))
+        covered = _stretches([(word.x0, word.x1) for row in numbers for word in row], 0)
         for before, after in pairwise(covered):
             middle = (before[1] + after[0]) / 2
-            if sum(left <= middle <= right for left, right in gaps) >= _MOST_OF * filled:
+            if sum(left <= middle <= right for left, right in gaps) >= _MOST_OF * len(numbers):
                 yield middle
 
 
@@ -145,6 +146,8 @@ def _is_prose(run: Sequence[Row], columns: Sequence[tuple[float, float]], wordy:
         return False
     if len(columns) <= 3 and wordy > _WORDY:
         return True
+    if _is_justified(run):
+        return True
     widths: list[list[float]] = [[] for _ in columns]
     for row in run:
         for one in row.segments:
@@ -154,9 +157,22 @@ def _is_prose(run: Sequence[Row], columns: Sequence[tuple[float, float]], wordy:
     return all(found and statistics.median(found) > _EDGE_TO_EDGE for found in widths)
 
 
+def _is_justified(run: Sequence[Row]) -> bool:
+    """Whether nearly all rows begin and end at the same places: lines of text that was stretched to them."""
+    lefts, rights = ([round(edge) for edge in edges] for edges in zip(*(_edges(row) for row in run), strict=True))
+    same = [sum(abs(edge - statistics.mode(edges)) <= 1 for edge in edges) for edges in (lefts, rights)]
+    return len(run) > 2 and min(same) >= len(run) - 1
+
+
+def _edges(row: Row) -> tuple[float, float]:
+    return min(one.x0 for one in row.segments), max(one.x1 for one in row.segments)
+
+
 def _columns(run: Sequence[Row], height: float) -> list[tuple[float, float]]:
     """The stretches that segments cover, but for a few rows that reach over several."""
-    rows = [row for row in run if len(row.segments) >= 2]
+    counts = [len(row.segments) for row in run if len(row.segments) >= 2]
+    fewest = max(2.0, _TITLE * statistics.median(counts))
+    rows = [row for row in run if len(row.segments) >= fewest]
     most = int(_CROSSED * len(rows)) if len(rows) > _FEW_ROWS else 0
     columns: list[tuple[float, float]] = []
     for first, last in _stretches([(one.x0, one.x1) for row in rows for one in row.segments], most):

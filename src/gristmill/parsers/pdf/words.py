@@ -15,6 +15,10 @@ _SEGMENT_GAP = 0.9  # of the text's height: a wider gap parts cells
 _BLANK = 0.1  # of the text's height: a wider gap is a blank
 _ROW = 0.55  # of the text's height: words whose middles are farther apart are of two rows
 _DIGIT = re.compile(r"\d")
+_SMALL = 0.4  # of the text's height: dots, dashes and commas are smaller
+_BELOW = 0.3  # of the text's height: how far they may stand below the line
+_LEADER = 3.0  # of the text's height: how far the dots that lead to the next cell may stand away
+_LEADERS = re.compile(r"[.\u2026\u00b7]+")
 _USUAL = 8.0  # points, where nothing can be measured
 
 
@@ -53,8 +57,9 @@ class FoundTable:
 
 
 def height_of(words: Sequence[Word]) -> float:
-    """The usual height of words."""
-    return statistics.median(word.y1 - word.y0 for word in words) or _USUAL
+    """The usual height of words; dots and dashes say nothing of it."""
+    heights = [word.y1 - word.y0 for word in words if any(map(str.isalnum, word.text))]
+    return statistics.median(heights or [word.y1 - word.y0 for word in words]) or _USUAL
 
 
 def rows_of(words: Sequence[Word], height: float = 0.0) -> list[Row]:
@@ -87,18 +92,39 @@ def is_number(text: str) -> bool:
 
 
 def _rows(words: Sequence[Word], height: float) -> Iterator[Row]:
-    """Words by the height of their middle."""
-    current: list[Word] = []
-    middle = 0.0
-    for word in sorted(words, key=lambda one: ((one.y0 + one.y1) / 2, one.x0)):
+    """Words by the height of their middle; dots and dashes beside those that they stand beside."""
+    small = _SMALL * height
+    rows = _by_middle([word for word in words if word.y1 - word.y0 > small], height)
+    tops = [min(word.y0 for word in row) for row in rows]
+    bottoms = [max(word.y1 for word in row) for row in rows]
+    alone = []
+    for word in words:
+        if word.y1 - word.y0 > small:
+            continue
         y = (word.y0 + word.y1) / 2
-        if current and y - middle > _ROW * height:
-            yield Row(current, segments_of(current, height))
-            current = []
-        middle = (middle * len(current) + y) / (len(current) + 1)
-        current.append(word)
-    if current:
-        yield Row(current, segments_of(current, height))
+        n = bisect_right(tops, y) - 1
+        if n >= 0 and y <= bottoms[n] + _BELOW * height:
+            rows[n].append(word)
+        else:
+            alone.append(word)
+    rows += _by_middle(alone, height)
+    if alone:
+        rows.sort(key=lambda row: min(word.y0 for word in row))
+    return (Row(row, segments_of(row, height)) for row in rows)
+
+
+def _by_middle(words: Sequence[Word], height: float) -> list[list[Word]]:
+    rows: list[list[Word]] = []
+    middle = 0.0
+    for word in sorted(words, key=lambda one: (one.y0 + one.y1) / 2):
+        y = (word.y0 + word.y1) / 2
+        if rows and y - middle <= _ROW * height:
+            middle = (middle * len(rows[-1]) + y) / (len(rows[-1]) + 1)
+            rows[-1].append(word)
+        else:
+            rows.append([word])
+            middle = y
+    return rows
 
 
 def segments_of(words: Sequence[Word], height: float, cuts: Sequence[float] = ()) -> list[Word]:
@@ -107,7 +133,8 @@ def segments_of(words: Sequence[Word], height: float, cuts: Sequence[float] = ()
     texts: list[list[str]] = []
     for word in sorted(words, key=lambda one: one.x0):
         last = segments[-1] if segments else None
-        if last and word.x0 - last.x1 < _SEGMENT_GAP * height and not _parted(last, word, cuts):
+        reach = _LEADER if _LEADERS.fullmatch(word.text) else _SEGMENT_GAP
+        if last and word.x0 - last.x1 < reach * height and not _parted(last, word, cuts):
             texts[-1] += (" " if word.x0 - last.x1 > _BLANK * height else "", word.text)
             last.y0, last.x1, last.y1 = min(last.y0, word.y0), max(last.x1, word.x1), max(last.y1, word.y1)
         else:

@@ -1,0 +1,40 @@
+"""A page by itself: its lines in reading order, its tables and its pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pypdfium2 as pdfium
+
+from gristmill.base.errors import DamagedDocument
+from gristmill.parsers import ocr
+from gristmill.parsers.order import ordered
+from gristmill.parsers.pdf.drawn import drawn
+from gristmill.parsers.pdf.frame import Frame
+from gristmill.parsers.pdf.layout import PageLines
+from gristmill.parsers.pdf.lines import PageText
+from gristmill.parsers.pdf.scans import is_scan, read_scan
+from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
+
+
+def read_page(document: Any, number: int, name: str) -> PageLines:
+    """The page with this number, from 0, of an open document, whose ``name`` is for errors."""
+    try:
+        page = document[number]
+    except pdfium.PdfiumError as exc:
+        raise DamagedDocument(f"{name}: page {number + 1} is damaged ({exc}).") from exc
+    try:
+        width, height = page.get_size()
+        seen = drawn(page, Frame.of(page))
+        with PageText(page) as text:
+            lines = ordered(text.lines())
+            found = PageLines(number + 1, width, height, lines)
+            if may_hold_tables(lines, seen):
+                place_tables(found, text.words(), seen)
+        if is_scan(page, lines, width, height):
+            found.unread = not ocr.installed()
+            if not found.unread:
+                found.scanned = read_scan(page, number + 1, lines, width, height)
+        return found
+    finally:
+        page.close()
