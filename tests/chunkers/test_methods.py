@@ -193,6 +193,48 @@ def test_sheets_are_html_in_pieces_of_twelve_rows_where_that_is_wanted() -> None
 # -- rules of single methods
 
 
+SHEET = Block(
+    "table",
+    "",
+    table=table([["name", "price", "new"], ["Mill", "2.50", "yes"], ["Pond", "3", "no"], ["Race", "", "n/a"]]),
+)
+
+
+def test_values_of_a_row_are_fields_of_its_chunk_and_of_every_piece_of_it() -> None:
+    assert [one.fields for one in made("table", [SHEET])] == [
+        {"name_raw": "Mill", "price_flt": 2.5, "new_kwd": "yes"},
+        {"name_raw": "Pond", "price_flt": 3.0, "new_kwd": "no"},
+        {"name_raw": "Race", "new_raw": "n/a"},
+    ]
+    long = Block("table", "", table=table([["n", "said"], ["1", "word " * 200]]))
+    pieces = made("table", [long], chunk_token_num=60)
+    assert len(pieces) > 1
+    assert all(one.fields == {"n_long": 1} for one in pieces)
+    assert all(not one.fields for one in made("naive", [SHEET]))
+
+
+def test_a_column_is_text_or_a_field_or_both_as_its_role_says() -> None:
+    first, *_ = made(
+        "table", [SHEET], table_column_roles={"name": "indexing", "price": "metadata", "other": "metadata"}
+    )
+    assert (first.text, first.fields) == ("- name: Mill\n- new: yes", {"price_flt": 2.5, "new_kwd": "yes"})
+
+
+def test_every_chunk_of_a_paper_has_its_title() -> None:
+    blocks = [
+        Block("heading", "On Leases", level=1),
+        Block("text", "Ada Miller"),
+        Block("heading", "Abstract", level=2),
+        Block("text", "What a lease is."),
+        Block("heading", "1 Fencing", level=2),
+        Block("text", "A token."),
+    ]
+    chunks = made("paper", blocks)
+    assert len(chunks) > 2
+    assert {one.title for one in chunks} == {"On Leases"}
+    assert {one.title for one in made("paper", [Block("text", "Nothing but text.")])} == {""}
+
+
 def test_a_long_answer_is_cut_below_its_question() -> None:
     found = made("qa", [Block("text", "Q: Why?\nA: " + "Because of this. " * 30)], chunk_token_num=60)
     assert len(found) > 2

@@ -66,6 +66,9 @@ async def test_children_are_found_and_their_parent_is_not(home: Home) -> None:
         ({"parent_child": {"use_parent_child": True, "children_delimiter": r"\n"}}, "children_delimiter", "\n"),
         ({"parent_child": {"use_parent_child": False, "children_delimiter": "x"}}, "children_delimiter", ""),
         ({"html4excel": True, "raptor": {"use_raptor": False}, "auto_keywords": 0, "topn_tags": 3}, "html4excel", True),
+        ({"table_column_roles": {"a": "vectorize"}}, "table_column_roles", {"a": "indexing"}),
+        ({"table_column_mode": "manual", "table_column_roles": {"a": "both"}}, "table_column_roles", {"a": "both"}),
+        ({"table_column_mode": "auto", "table_column_roles": {"a": "metadata"}}, "table_column_roles", {}),
         ({"layout_recognize": "DeepDOC", "pages": [], "llm_id": ""}, "chunk_token_num", 512),
     ],
     ids=str,
@@ -86,6 +89,8 @@ def test_a_parameter_that_cannot_be_honoured_is_refused_with_its_reason(key: str
         ({"chunk_tokens": 3}, "no parameter 'chunk_tokens'; known: " + ", ".join(KNOWN)),
         ({"chunk_token_num": 0}, "chunk_token_num=0: "),
         ({"overlapped_percent": "much"}, "overlapped_percent='much': "),
+        ({"table_column_roles": {"a": "hidden"}}, "table_column_roles.a='hidden': "),
+        ({"table_column_roles": "a"}, "table_column_roles='a': "),
     ],
     ids=str,
 )

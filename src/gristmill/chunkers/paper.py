@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from gristmill.chunkers.levels import BODY, Line, grouped, levelled, most_frequent
@@ -21,11 +22,12 @@ class PaperChunker(SectionChunker):
 
     The abstract ends at the next heading, or where none is near with its first paragraph.
     A section begins at each heading of the level that most headings have, or of one above it, and is cut where it is too
-    large, its heading above each piece. Pages come in parts of 22, so that most papers are one part.
+    large, its heading above each piece. The paper's title finds all of them. Pages come in parts of 22, so that most papers
+    are one part.
     """
 
     name: ClassVar[str] = "paper"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     pages_per_part: ClassVar[int] = 22
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
@@ -33,6 +35,13 @@ class PaperChunker(SectionChunker):
         at = most_frequent(lines)
         first, last = _abstract(lines)
         title = [line.title for line in lines[:first] if line.level == 0][:1]
+        for section in self._sections(lines, at, (first, last), title):
+            yield replace(section, title="".join(title))
+
+    def _sections(
+        self, lines: Sequence[Line], at: int, abstract: tuple[int, int], title: Sequence[str]
+    ) -> Iterator[Section]:
+        first, last = abstract
         if first < last:
             yield Section([line.block for line in lines[:first]], together=True)
             words = [line.block for line in lines[first:last]]

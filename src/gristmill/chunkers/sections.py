@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Section:
     ``path``: the headings above the first. ``above``, ``below``: texts repeated around each of its chunks, ``again``: above
     each but the first; what takes more than a quarter of a chunk is not repeated. ``limit``: a bound of its own.
     ``together``: neither headings nor tables begin a chunk. ``html``: its tables may be HTML. ``kind``, if given, is that of
-    its chunks.
+    its chunks. ``title``, ``fields``: as those of ``Chunk``.
     """
 
     blocks: Sequence[Block]
@@ -43,6 +43,8 @@ class Section:
     keywords: Sequence[str] = ()
     questions: Sequence[str] = ()
     tags: Sequence[str] = ()
+    title: str = ""
+    fields: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
 class SectionChunker(Chunker):
@@ -100,6 +102,8 @@ def _chunks(section: Section, above: list[str], settings: ChunkSettings, count: 
         chunk.keywords = list(section.keywords)
         chunk.questions = list(section.questions)
         chunk.tags = list(section.tags)
+        chunk.title = section.title
+        chunk.fields = dict(section.fields)
         yield chunk
 
 

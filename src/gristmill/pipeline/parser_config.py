@@ -28,13 +28,12 @@ REFUSED = {
     "analyze_hyperlink": "links are never followed",
     "layout_recognize": "documents are read by the parsers of this release only",
     "pages": "a document is read from its first page to its last",
-    "table_column_mode": "a row's values are all part of its text",
-    "table_column_roles": "a row's values are all part of its text",
+    "table_column_mode": "it is auto, or manual with table_column_roles",
     "image_table_context_window": "set table_context_size and image_context_size",
 }
 _IDLE: dict[str, tuple[Any, ...]] = {  # values that ask for nothing but what is done anyway
     "layout_recognize": ("DeepDOC", "Plain Text"),
-    "table_column_mode": ("auto",),
+    "table_column_mode": ("auto", "manual"),
     "pages": ([[1, 100_000]], [[1, 1_000_000]]),
     "topn_tags": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),  # counts with tag_kb_ids only
 }
@@ -61,7 +60,7 @@ def chunk_settings(config: Mapping[str, Any], base: ChunkSettings) -> ChunkSetti
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The source's groups of parents and children as the one parameter that they come to."""
+    """The source's groups of parents and children, and of columns, as the one parameter that they come to."""
     flat = dict(config)
     family = flat.pop("parent_child", None)
     if isinstance(family, Mapping):
@@ -69,6 +68,11 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
         flat.setdefault("children_delimiter", family.get("children_delimiter", "\n") if used else "")
     if flat.pop("enable_children", True) is False:
         flat["children_delimiter"] = ""
+    roles = flat.get("table_column_roles")
+    if flat.get("table_column_mode") == "auto":
+        flat.pop("table_column_roles", None)
+    elif isinstance(roles, Mapping):
+        flat["table_column_roles"] = {name: "indexing" if role == "vectorize" else role for name, role in roles.items()}
     return flat
 
 

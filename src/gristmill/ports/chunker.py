@@ -21,7 +21,9 @@ class ChunkSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     stay in the text. ``overlapped_percent``: how much of a chunk's end is repeated at the start of the next, 0..90.
     ``children_delimiter``: where each chunk is cut into children, which are searched in its place (empty: not at all).
     ``table_context_size``, ``image_context_size``: tokens of the text before and behind a table or picture that go with it.
-    ``html4excel``: tables as HTML, twelve rows in each piece.
+    ``html4excel``: tables as HTML, twelve rows in each piece. ``table_column_roles`` (method ``table``): by name, what a
+    column is for: ``indexing``, its values are text and can't be asked for; ``metadata``, they can be asked for and are no
+    text; ``both``, what a column is that is not named.
     """
 
     chunk_token_num: int = 512
@@ -31,6 +33,7 @@ class ChunkSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     table_context_size: int = 0
     image_context_size: int = 0
     html4excel: bool = False
+    table_column_roles: dict[str, str] = {}
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -128,6 +128,11 @@ class Pipeline(Section):
         0, ge=0, le=4096, description="Tokens of the text around a picture that go with it."
     )
     html4excel: bool = Field(False, description="Tables of csv and xlsx as HTML, twelve rows a piece (method `naive`).")
+    table_column_roles: dict[str, Literal["indexing", "metadata", "both"]] = Field(
+        {},
+        description="What columns are for, by name (method `table`): `indexing` (text only), `metadata` (a field for"
+        " `search --where` only) or `both`, the default.",
+    )
     pages_per_part: int | None = Field(
         None, ge=1, description="Pages of a PDF that one task takes. Empty: what the method wants, 12 or (`paper`) 22."
     )
