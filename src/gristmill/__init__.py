@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from gristmill.ports.docstore import DocStore
     from gristmill.ports.document import Block, Chunk, Page, ParsedDocument, Range
     from gristmill.ports.model import Embedder
-    from gristmill.ports.parser import ParseLimits, Parser, Source
+    from gristmill.ports.parser import PageParser, ParseLimits, Parser, Reading, RowParser, Source
     from gristmill.ports.storage import ObjectStore
     from gristmill.search.query import SearchRequest
     from gristmill.search.service import SearchHit, SearchService
@@ -101,6 +101,7 @@ __all__ = [
     "NotFound",
     "ObjectStore",
     "Page",
+    "PageParser",
     "ParseLimits",
     "ParsedDocument",
     "Parser",
@@ -108,8 +109,10 @@ __all__ = [
     "Policy",
     "QueryError",
     "Range",
+    "Reading",
     "ResultTimeout",
     "Retry",
+    "RowParser",
     "RunnerCrashed",
     "RunnerLimits",
     "SearchHit",
@@ -153,7 +156,7 @@ _HOMES = {  # of those that are no errors
     "gristmill.ports.docstore": "DocStore",
     "gristmill.ports.document": "Block Chunk Page ParsedDocument Range",
     "gristmill.ports.model": "Embedder",
-    "gristmill.ports.parser": "ParseLimits Parser Source",
+    "gristmill.ports.parser": "PageParser ParseLimits Parser Reading RowParser Source",
     "gristmill.ports.storage": "ObjectStore",
     "gristmill.search.query": "SearchRequest",
     "gristmill.search.service": "SearchHit SearchService",
