@@ -13,13 +13,16 @@ import msgspec
 
 from gristmill.base.errors import EmptyDocument
 from gristmill.base.ids import digest
+from gristmill.pipeline import enrich
 from gristmill.pipeline.embed import Pace, at_once, embed
-from gristmill.pipeline.index import records, write
+from gristmill.pipeline.index import embedded_text, parents_of, records, write
 from gristmill.pipeline.parse import all_stored, parse_key, parsed
-from gristmill.pipeline.work import Piece, Ports, Report, StageName
+from gristmill.pipeline.settings import ModelIds
+from gristmill.pipeline.work import Piece, Ports, Report, StageName, asset_key
 from gristmill.ports.catalog import Run
 from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
 from gristmill.ports.document import Chunk, ParsedDocument, decode_chunks, encode_chunks
+from gristmill.ports.parser import WINDOW_ROWS
 
 CHUNKS = "cuts"
 CHOICE = "choice"
@@ -47,8 +50,18 @@ class Written:
     embedded: int
 
 
-def make_chunks(ports: Ports, work: Piece, stage: StageName) -> Made:
-    """The chunks of a part's units: from the cache, or by parsing and chunking."""
+def make_chunks(
+    ports: Ports,
+    work: Piece,
+    stage: StageName,
+    *,
+    report: Report = enrich.quietly,
+    pace: enrich.Pace = enrich.at_once,
+) -> Made:
+    """The chunks of a part's units: from the cache, or by parsing, having models read what they are set for, and chunking.
+
+    ``pace`` is called before each request to one of these models.
+    """
     chunker = ports.chunker(work.settings.method)
     choice = _choice(ports, work, chunker, stage) if chunker.chooses else None
     if choice is not None:
@@ -59,11 +72,28 @@ def make_chunks(ports: Ports, work: Piece, stage: StageName) -> Made:
         made = _unpacked(cached, choice)
         if all_stored(ports, work, (chunk.asset for chunk in made.chunks)):
             return made
-    document = parsed(ports, work, stage)
+    document = _enriched(ports, work, chunker.name, parsed(ports, work, stage), stage, report, pace)
     with stage("chunk"):
         fresh = _chunk(chunker, document, work.settings.chunk, ports.count)
         ports.cache.put_many(CHUNKS, {key: fresh})
     return _unpacked(fresh, choice)
+
+
+def _enriched(
+    ports: Ports,
+    work: Piece,
+    method: str,
+    document: ParsedDocument,
+    stage: StageName,
+    report: Report,
+    pace: enrich.Pace,
+) -> ParsedDocument:
+    def load(asset: str) -> bytes:
+        return ports.storage.get(asset_key(work.run.tenant, work.run.digest, asset))
+
+    with stage("enrich"):
+        models = ports.models(work.settings.models)
+        return enrich.enrich(document, models, ports.cache, load, method=method, pace=pace, report=report)
 
 
 def _choice(ports: Ports, work: Piece, chooser: Chunker, stage: StageName) -> Choice:
@@ -83,7 +113,10 @@ def _choice(ports: Ports, work: Piece, chooser: Chunker, stage: StageName) -> Ch
 def _key(ports: Ports, work: Piece, chunker: Chunker, settings: ChunkSettings | None = None) -> str:
     """What the chunks of a part depend on."""
     units = (work.part.first, work.part.last)
-    return digest(parse_key(ports, work, units), chunker.name, str(chunker.version), msgspec.json.encode(settings))
+    read_by = [] if work.settings.models == ModelIds() else [msgspec.json.encode((enrich.VERSION, work.settings.models))]
+    return digest(
+        parse_key(ports, work, units), chunker.name, str(chunker.version), msgspec.json.encode(settings), *read_by
+    )
 
 
 def embed_and_write(
@@ -92,10 +125,11 @@ def embed_and_write(
     """Embed a slice of a part's chunks and write its records. Raises GenerationClosed when the run was overtaken."""
     first = work.part.chunk_first or 0
     mine = made.chunks[first : work.part.chunk_last]
-    order = work.part.first or 0  # parts of one run never share their first unit, and follow the reading order
+    order = (work.part.first or 0) * WINDOW_ROWS  # windows never share it, and follow the reading order
     with stage("embed"):
         embedder = ports.embedder(work.settings.embedder)
     computed = 0
+    parents = parents_of(made.chunks)
     for at in range(0, len(mine), WINDOW):
         window = mine[at : at + WINDOW]
         share = _share_of(report, at / len(mine), len(window) / len(mine))
@@ -111,6 +145,7 @@ def embed_and_write(
                 document_id=work.document.id,
                 document=work.document.name,
                 created=ports.clock.now(),
+                parents=parents,
             )
             write(ports.docstore, work.space, batch, ports.catalog.writable)
         computed += embedded.computed
@@ -125,7 +160,7 @@ def _embedded(window: Sequence[Chunk]) -> Iterator[str]:
     """The text whose vector a chunk gets. A parent is never found by its own: that of its first child costs nothing."""
     for n, chunk in enumerate(window):
         child = window[n + 1] if not chunk.searched and n + 1 < len(window) else chunk
-        yield child.text
+        yield embedded_text(child)
 
 
 def _share_of(report: Report, begin: float, share: float) -> Report:
