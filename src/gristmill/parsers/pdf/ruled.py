@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from gristmill.parsers.pdf.frame import Sides
 
 _SAME = 2.5  # points by which rules that are meant as one may lie apart
 _REACH = 3.5  # points that a rule may end before the one it meets
+_OPEN = 8.0  # points that most rules reach beyond the outermost of those they meet, where a table has open sides
 _MOST = 800  # rules of a page, put together: a page with more is a drawing
 _MOST_PLACES = 20_000  # of a grid
 
@@ -100,7 +102,9 @@ def _groups(level: Sequence[Rule], upright: Sequence[Rule]) -> Iterator[tuple[li
 
 
 def _grid(level: Sequence[Rule], upright: Sequence[Rule]) -> Ruled | None:
-    ys, xs = _places(level), _places(upright)
+    if not level or not upright:
+        return None
+    ys, xs = _places(level, upright), _places(upright, level)
     rows, cols = len(ys) - 1, len(xs) - 1
     if cols < 2 or rows < 1 or rows * cols > _MOST_PLACES:
         return None
@@ -109,13 +113,17 @@ def _grid(level: Sequence[Rule], upright: Sequence[Rule]) -> Ruled | None:
     return Ruled(xs, ys, list(_slots(below, beside, rows, cols)))
 
 
-def _places(rules: Sequence[Rule]) -> list[float]:
-    """Where rules stand, once for those that lie close together."""
+def _places(rules: Sequence[Rule], others: Sequence[Rule]) -> list[float]:
+    """Where rules stand, once for those that lie close together; and how far the others reach, for some tables are open."""
     places: list[float] = []
     for rule in sorted(rules, key=lambda one: one.at):
         if not places or rule.at - places[-1] > _REACH:
             places.append(rule.at)
-    return places
+    first = [rule.first for rule in others if rule.first < places[0] - _OPEN]
+    last = [rule.last for rule in others if rule.last > places[-1] + _OPEN]
+    before = [statistics.median(first)] if len(first) > len(others) / 2 else []
+    after = [statistics.median(last)] if len(last) > len(others) / 2 else []
+    return [*before, *places, *after]
 
 
 def _closed(rules: Sequence[Rule], across: Sequence[float], along: Sequence[float]) -> list[list[bool]]:
