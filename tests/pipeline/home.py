@@ -223,6 +223,14 @@ class Home:
         view = self.ports.catalog.view(self.dataset.id)
         return self.ports.docstore.chunks(self.space, view, document.id)
 
+    def parents(self, document: Document) -> list[str]:
+        """The text of the parent of each of a document's chunks."""
+        view = self.ports.catalog.view(self.dataset.id)
+        ids = [one.parent_id for one in self.chunks(document)]
+        return [
+            "".join(one.content for one in self.ports.docstore.named(self.space, view, name)) for name in ids if name
+        ]
+
     def stored(self) -> dict[int, int]:
         """Every generation with records, with their number."""
         return self.ports.docstore.generations(self.space)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gristmill.base.errors import SettingsError
+from gristmill.pipeline.index import embedded_text
 from gristmill.pipeline.parser_config import KNOWN, REFUSED, chunk_settings
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.document import Chunk
 from pipeline.home import Home, csv, paragraphs, pdf
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +59,25 @@ async def test_children_are_found_and_their_parent_is_not(home: Home) -> None:
     assert [chunk.content for chunk in home.chunks(document)] == paragraphs(2).split("\n\n")
     assert sum(home.stored().values()) == 3, "the parent is stored, too"
     assert len(home.embedder.texts) == 2, "a parent costs no vector"
+    assert home.parents(document) == [paragraphs(2).replace("\n\n", "\n")] * 2
+
+
+async def test_children_know_their_parent_whoever_embeds_them(home: Home) -> None:
+    text = "\n\n".join(f"{paragraphs(5)} In chapter {n}." for n in range(4))
+    cut = wanting("naive", children_delimiter="\n", chunk_token_num=90)
+    expected = home.parents(await home.ingest(home.write("a.txt", text), cut))
+    assert len(set(expected)) > 1
+    sliced = msgspec.structs.replace(cut, chunks_per_part=2)
+    document = await home.ingest(home.write("a.txt", text), sliced, again=True)
+    assert home.ports.catalog.run(document.run_id).parts > 2
+    assert home.parents(document) == expected
+    assert home.ports.docstore.check(home.space) == []
+
+
+def test_a_vector_is_of_the_questions_that_a_text_answers_but_does_not_ask() -> None:
+    assert embedded_text(Chunk("It ends.", 2)) == "It ends."
+    assert embedded_text(Chunk("It ends.", 2, questions=["When?", "How?"])) == "When?\nHow?"
+    assert embedded_text(Chunk("Question: When?\tAnswer: Now.", 4, questions=["When?"])).endswith("Now.")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,13 @@ def records(
     ]
 
 
+def embedded_text(chunk: Chunk) -> str:
+    """What a chunk's vector is of: the questions that it answers, unless its text asks them itself, else its text."""
+    if all(question in chunk.text for question in chunk.questions):
+        return chunk.text
+    return "\n".join(chunk.questions)
+
+
 def parents_of(chunks: Sequence[Chunk]) -> dict[str, int]:
     """By the name that children call them: the numbers of the chunks of a part that have children."""
     return {chunk.parent: n for n, chunk in enumerate(chunks) if chunk.parent and not chunk.searched}
