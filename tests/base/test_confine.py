@@ -110,8 +110,10 @@ def test_threads_that_begin_meanwhile_are_confined_and_others_are_not() -> None:
 
 def test_each_step_is_confined_and_what_is_done_with_its_value_is_not(tmp_path: Path) -> None:
     def steps() -> Iterator[int]:
-        yield 1
-        connects()
+        with tempfile.TemporaryFile() as kept:
+            yield kept.write(b"x")
+            assert kept.tell() == 1
+            connects()
 
     taken = confined_steps("parser x", steps())
     assert next(taken) == 1

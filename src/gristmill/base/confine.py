@@ -57,13 +57,8 @@ def confined(what: str) -> Iterator[None]:
     PluginError that an attempt raises where it is made. Temporary files go into a folder of their own, which is gone at the
     end of the block; what a killed process leaves is found by ``sweep_scratch``.
     """
-    _listen()
-    with _own_folder(), _threads_too(what):
-        outer, _state.what = _state.what, what
-        try:
-            yield
-        finally:
-            _state.what = outer
+    with _own_folder(), _held(what):
+        yield
 
 
 @contextmanager
@@ -77,14 +72,26 @@ def programs_allowed() -> Iterator[None]:
 
 
 def confined_steps(what: str, steps: Iterator[Any]) -> Iterator[Any]:
-    """The same values; each step is confined, and what is done with its value is not."""
+    """The same values; each step is confined, and what is done with its value is not. The folder lasts for all of them."""
     missing = object()
-    while True:
-        with confined(what):
-            value = next(steps, missing)
-        if value is missing:
-            return
-        yield value
+    with _own_folder():
+        while True:
+            with _held(what):
+                value = next(steps, missing)
+            if value is missing:
+                return
+            yield value
+
+
+@contextmanager
+def _held(what: str) -> Iterator[None]:
+    _listen()
+    with _threads_too(what):
+        outer, _state.what = _state.what, what
+        try:
+            yield
+        finally:
+            _state.what = outer
 
 
 @contextmanager

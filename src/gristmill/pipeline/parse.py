@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from gristmill.base.confine import confined, confined_steps
 from gristmill.base.errors import BlobMissing, DocumentTooLarge, StoreError
 from gristmill.base.ids import content_digest, digest
 from gristmill.pipeline.work import Piece, Ports, StageName, asset_key, blob_key
 from gristmill.ports.catalog import Part, Run
 from gristmill.ports.document import Asset, ParsedDocument, Range, decode_parsed, encode_parsed
-from gristmill.ports.parser import PageParser, Reading, RowParser, Source, together
+from gristmill.ports.parser import PageParser, Parser, Reading, RowParser, Source, together
 
 PARSED = "parsed"
 READING = "reading"
@@ -22,7 +23,11 @@ MAX_CACHED = 32 * 1024 * 1024  # a larger parsed document is parsed again when i
 def count_pages(ports: Ports, run: Run, name: str) -> int:
     """How many pages the document has, 1 where it has none. Raises DocumentError when it cannot be read."""
     parser = ports.parser(run.format)
-    return parser.count(_fetch(ports, run, name), ports.limits) if isinstance(parser, PageParser) else 1
+    if not isinstance(parser, PageParser):
+        return 1
+    source = _fetch(ports, run, name)
+    with confined(_who(parser, name)):
+        return parser.count(source, ports.limits)
 
 
 def read_pages(ports: Ports, work: Piece, stage: StageName) -> int:
@@ -68,7 +73,9 @@ def parsed(ports: Ports, work: Piece, stage: StageName) -> ParsedDocument:
         return _kept(ports, work, key, _of_pages(ports, work, parser, stage))
     source = _source(ports, work, stage)
     with stage("parse"):
-        return _kept(ports, work, key, parser.parse(source, ports.limits))
+        with confined(_who(parser, source.name)):
+            document = parser.parse(source, ports.limits)
+        return _kept(ports, work, key, document)
 
 
 def _of_pages(ports: Ports, work: Piece, parser: PageParser, stage: StageName) -> ParsedDocument:
@@ -80,7 +87,7 @@ def _of_pages(ports: Ports, work: Piece, parser: PageParser, stage: StageName) -
     if not parts:
         parts = [Part(work.run.id, 0, first=0, last=count_pages(ports, work.run, work.document.name))]
     readings = [_reading(ports, work, parser, part, stage) for part in parts]
-    with stage("parse"):
+    with stage("parse"), confined(_who(parser, work.document.name)):
         return parser.join(work.document.name, ports.limits, readings)
 
 
@@ -93,7 +100,8 @@ def _reading(ports: Ports, work: Piece, parser: PageParser, part: Part, stage: S
             return known
     source = _source(ports, work, stage)
     with stage("parse"):
-        reading = parser.read(source, ports.limits, Range(part.first or 0, part.last or 0))
+        with confined(_who(parser, source.name)):
+            reading = parser.read(source, ports.limits, Range(part.first or 0, part.last or 0))
         _store_assets(ports, work, reading.assets.values())
         ports.cache.put_many(READING, {key: msgspec.msgpack.encode(reading)})
     return reading
@@ -117,8 +125,14 @@ def _windows(ports: Ports, work: Piece, parser: RowParser, stage: StageName) -> 
     """The windows of a document, each of which is kept on its way."""
     source = _source(ports, work, stage)
     with stage("parse"):
-        for n, window in enumerate(parser.windows(source, ports.limits)):
+        windows = confined_steps(_who(parser, source.name), parser.windows(source, ports.limits))
+        for n, window in enumerate(windows):
             yield _kept(ports, work, parse_key(ports, work, (n, n + 1)), window)
+
+
+def _who(parser: Parser, name: str) -> str:
+    """Whom an attempt is laid to: it may not reach the network, run programs or write files while it reads."""
+    return f"the parser {parser.name}, reading {name},"
 
 
 def _units(part: Part) -> tuple[int | None, int | None]:
