@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from cli.conftest import Cli
+from cli.conftest import Cli, write
 from gristmill.base.settings import load_settings
 from gristmill.cli.search import marked
 from gristmill.wiring import TENANT, open_catalog
@@ -47,6 +49,30 @@ def test_only_in_a_document_only_above_a_score_only_of_a_kind(filled: Cli) -> No
     assert filled("search", "task", "--kind", "code", "--json").json == []
     words = filled("search", "task lease", "--vector-weight", "0", "--json").json
     assert [hit["score"] for hit in words] == [hit["term_score"] for hit in words]
+
+
+def test_rows_are_asked_for_by_their_values_and_parents_by_their_children(cli: Cli, tmp_path: Path) -> None:
+    rows = "mill,price,opened\nWater,10,1850-04-01\nWind,9.5,1901-01-01\nHorse,free,\n"
+    files = write(tmp_path / "files", {"mills.csv": rows, "text.md": "One mill grinds.\nTwo mills grind more.\n"})
+    assert cli.ingest(files / "mills.csv", "--method", "table").code == 0
+    assert cli.ingest(files / "text.md", "--set", r"children_delimiter=\n").code == 0
+
+    def found(*words: str) -> list[str]:
+        return [hit["content"].split("\n")[0] for hit in cli("search", "mill", *words, "--json").json]
+
+    assert found("--where", "price > 9.5") == ["- mill: Water"]
+    assert found("--where", "price >= 9 and opened >= 1900") == ["- mill: Wind"]
+    assert found("--where", "price >= 9", "--where", "mill != Wind") == ["- mill: Water"]
+    assert found("--where", "price = free") == ["- mill: Horse"]
+    assert found("--where", "mill = x; DROP TABLE chunk") == []
+    [hit] = cli("search", "wind", "--where", "mill = Wind", "--json").json
+    assert hit["fields"] == {"mill_raw": "Wind", "price_flt": 9.5, "opened_dt": "1901-01-01 00:00:00"}
+    assert (hit["price_flt"], hit["mill_tks"]) == (9.5, "wind")
+    [parent] = cli("search", "mills grind", "--document", "text.md", "--json").json
+    children = cli("search", "mills grind", "--document", "text.md", "--children", "--json").json
+    assert parent["content"] == "One mill grinds.\nTwo mills grind more."
+    assert parent["children"] == [child["chunk_id"] for child in children]
+    assert {child["mom_id"] for child in children} == {child["parent"] for child in children} == {parent["id"]}
 
 
 def test_words_that_match_stand_out_where_the_output_is_a_terminal() -> None:
