@@ -22,6 +22,9 @@ from gristmill.search.tokens import query_terms, tokenize
         ("東京タワーへ", "タワー", "東京<mark>タワー</mark>へ"),
         ("ﬁne ＡＢＣ Straße", "fine abc strasse", "<mark>ﬁne</mark> <mark>ＡＢＣ</mark> <mark>Straße</mark>"),
         ("cafe\u0301 au lait", "café", "<mark>cafe\u0301</mark> au lait"),
+        ("Der Brief aus München.", "muenchen", "Der Brief aus <mark>München</mark>."),
+        ("إلى المَكْتَبَة", "مكتبة", "إلى <mark>المَكْتَبَة</mark>"),
+        ("東京都の経済", "東京", "<mark>東京</mark>都の経済"),
         ("version 3.14.", "3.14", "version <mark>3.14</mark>."),
         (
             "<script>alert('lease')</script>",

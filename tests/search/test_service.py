@@ -204,7 +204,7 @@ def test_several_datasets_answer_together_each_once(library: Library) -> None:
 def test_datasets_of_different_embedders_are_not_mixed(library: Library) -> None:
     library.dataset("one")
     library.dataset("two", embedder="other@1")
-    with pytest.raises(QueryError, match=r"'one' \(lexical-384@1\) and 'two' \(other@1\)"):
+    with pytest.raises(QueryError, match=r"'one' \(lexical-384@2\) and 'two' \(other@1\)"):
         library.search("lease", "one", "two")
 
 

@@ -29,7 +29,7 @@ class LexicalEmbedder(Embedder):
     semantic: ClassVar[bool] = False
 
     def __init__(self, *, batch: int = 256) -> None:
-        self.id = "lexical-384@1"
+        self.id = "lexical-384@2"
         self.dim = 384
         self.batch = batch
 

@@ -6,7 +6,7 @@ import html
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from gristmill.search.tokens import LONGEST, Kind, normalise, words
+from gristmill.search.tokens import Kind, forms, normalise, words
 
 Span = tuple[int, int]
 
@@ -57,7 +57,7 @@ def _clusters(text: str) -> Iterator[Span]:
 def _within(kind: Kind, start: int, run: str, wanted: frozenset[str]) -> Iterator[Span]:
     """The ranges inside of one run: a word matches as a whole, scripts without spaces anywhere."""
     if kind == "word":
-        if run[:LONGEST] in wanted:
+        if not wanted.isdisjoint(forms(kind, run)):
             yield start, start + len(run)
         return
     for term in wanted:

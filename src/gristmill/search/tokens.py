@@ -66,8 +66,9 @@ def tokenize(text: str) -> list[str]:
 
     Letters, digits and ``_`` of any script make words, numbers keep their points (``3.14``, ``v1.2``). Accents may be left
     out, umlauts be written out. Chinese is cut by dictionary with the words inside of words kept (``著作权法`` gives
-    ``著作``, ``著作权`` and itself) and all pairs of characters beside them; Kana, Hangul and scripts without spaces become
-    overlapping pairs. Arabic words lose their articles and endings. Case, width and compatibility forms make no difference.
+    ``著作``, ``著作权`` and itself); of traditional Chinese and Japanese all pairs of characters are words, too; Kana, Hangul
+    and scripts without spaces become overlapping pairs. Arabic words lose their articles and endings. Case, width and
+    compatibility forms make no difference.
     """
     text = normalise(text)
     if text.isascii():  # most texts, several times as fast
@@ -94,8 +95,7 @@ def forms(kind: Kind, run: str) -> list[str]:
         return _word_forms(run[:LONGEST])
     if kind == "paired":
         return _pairs(run)
-    cut = rjieba.cut_for_search(run)
-    return [*cut, *_between(run, cut)]
+    return _han_forms(run)
 
 
 def query_terms(text: str) -> list[str]:
@@ -111,8 +111,8 @@ def _asked(kind: Kind, run: str) -> list[str]:
         return forms(kind, run)[:1]
     if kind == "paired":
         return _pairs(run)
-    cut = rjieba.cut_for_search(run)
-    return [*cut, *_unknown(cut)]
+    cut = rjieba.cut_for_search(run, _is_simplified(run))
+    return cut if _is_simplified(run) else [*cut, *_unknown(cut)]
 
 
 def _word_forms(word: str) -> list[str]:
@@ -121,18 +121,34 @@ def _word_forms(word: str) -> list[str]:
         return [word]
     if is_arabic(word):
         return [arabic_stem(word)]
-    return list(dict.fromkeys((word, word.translate(FOLDED), word.translate(WRITTEN_OUT).translate(FOLDED))))
+    plain, written_out = word.translate(FOLDED), word.translate(WRITTEN_OUT).translate(FOLDED)
+    return list(dict.fromkeys(filter(None, (word, plain, written_out))))  # a lone accent is nothing without it
+
+
+def _han_forms(run: str) -> list[str]:
+    """Words by the dictionary. It knows simplified Chinese: of other runs all pairs of characters are words, too.
+
+    Guessing at words that it does not know helps where the rest of the text is known only.
+    """
+    if _is_simplified(run):
+        return rjieba.cut_for_search(run)
+    cut = rjieba.cut_for_search(run, False)
+    known = {word for word in cut if len(word) == 2}
+    return [*cut, *(pair for pair in _pairs(run) if len(pair) == 2 and pair not in known)]
 
 
 def _unknown(cut: list[str]) -> list[str]:
-    """Pairs of characters that stand alone beside each other: a word (a name, Japanese) that the dictionary does not know."""
+    """Pairs of characters that stand alone beside each other: of a word that the dictionary does not know."""
     return [before + after for before, after in pairwise(cut) if len(before) == 1 == len(after)]
 
 
-def _between(run: str, cut: list[str]) -> list[str]:
-    """The pairs of characters that no word of two has: what is one word here may be cut in another place elsewhere."""
-    known = {word for word in cut if len(word) == 2}
-    return [pair for pair in _pairs(run) if len(pair) == 2 and pair not in known]
+def _is_simplified(run: str) -> bool:
+    """Whether every character is in the national standard, which has none of traditional Chinese or of Japanese alone."""
+    try:
+        run.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _pairs(run: str) -> list[str]:

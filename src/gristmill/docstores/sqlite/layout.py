@@ -47,12 +47,13 @@ TABLES = (
     *ADDED,
 )
 
+WORDS = "INSERT INTO fts(rowid, title, toks, important, questions) VALUES (?,?,?,?,?)"
 _INSERTS = (
     """INSERT INTO chunk(rid, gen, part, ord, base_id, chunk_id, document_id, kind, tags, available, tokens, created,
         parent, pages) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)""",
     "INSERT INTO body VALUES (?,?,?)",
     "INSERT INTO vec VALUES (?,?)",
-    "INSERT INTO fts(rowid, title, toks, important, questions) VALUES (?,?,?,?,?)",
+    WORDS,
 )
 _FIELDS = "INSERT INTO field VALUES (?,?)"
 _SHOWN = """SELECT c.rid, c.gen, c.part, c.ord, c.chunk_id, c.document_id, c.kind, c.tags, c.available, c.tokens, c.created,

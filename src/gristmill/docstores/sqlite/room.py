@@ -10,6 +10,7 @@ from typing import Any
 
 from gristmill.base.errors import Conflict, StoreUnavailable
 from gristmill.base.sqlite import connect, driver, writing
+from gristmill.docstores.sqlite import words
 from gristmill.docstores.sqlite.layout import VERSION, create, upgrade
 from gristmill.docstores.sqlite.matrix import Matrix
 
@@ -110,12 +111,15 @@ class Room:
     def _open(self) -> Any:
         connection = connect(self.path)
         try:
-            if _version(connection) < VERSION:
+            if _is_old(connection):
                 with writing(connection):  # another process may have been faster
                     if _version(connection) == 0:
                         create(connection)
+                        words.note(connection)
                     elif _version(connection) < VERSION:
                         upgrade(connection)
+                    if words.are_old(connection):
+                        words.renew(connection)
             newer = _version(connection) > VERSION
         except BaseException:
             connection.close()
@@ -131,6 +135,10 @@ class Room:
             yield
         except driver().Error as exc:
             raise StoreUnavailable(f"the doc store file {self.path} cannot be used: {exc}") from exc
+
+
+def _is_old(connection: Any) -> bool:
+    return _version(connection) < VERSION or words.are_old(connection)
 
 
 def _version(connection: Any) -> int:
