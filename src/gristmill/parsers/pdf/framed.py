@@ -12,11 +12,16 @@ from gristmill.parsers.pdf.drawn import Drawn
 from gristmill.parsers.pdf.frame import Sides
 from gristmill.parsers.pdf.lines import Word
 from gristmill.parsers.pdf.ruled import Ruled, Slot, grids
-from gristmill.parsers.pdf.words import FoundCell, FoundTable, is_number, rows_of, text_of
+from gristmill.parsers.pdf.words import FoundCell, FoundTable, height_of, is_number, rows_of, text_of
 
 _FEWEST = 4  # cells with words
 _SLACK = 1.5  # points that a word may reach over a rule
 _FULL = 0.25  # the share of cells that hold words: a diagram's hold few
+_APART = 3  # rows of a column with a wide gap in them, from which it is taken for several
+_MOST_TABLES = 50  # of a page
+_LEVEL = 0.3  # of the text's height: words in line with each other differ by less
+_MOST_BESIDE = 6  # words of a row outside of the rules
+_ROWS_BESIDE = 0.6  # the share of rows that have such words
 _STACKED = 4  # lines in a row of cells from which they may be rows that no rule parts
 _BESIDE = 0.6  # the share of a row's cells in which each of such lines has words
 
@@ -25,12 +30,47 @@ def framed(found: Drawn, words: Sequence[Word]) -> list[FoundTable]:
     """The framed tables of a page, the larger ones first. A frame around running text or a drawing is none."""
     tables: list[FoundTable] = []
     taken: set[int] = set()
-    for grid in sorted(grids(found), key=lambda one: -_area(one.sides)):
-        table = _filled(grid, [word for word in words if id(word) not in taken])
+    framing = sorted(grids(found), key=lambda one: -_area(one.sides))[:_MOST_TABLES]
+    outside = [word for word in words if not any(_holds(grid.sides, word) for grid in framing)]
+    for grid in framing:
+        left = [word for word in words if id(word) not in taken]
+        table = _filled(_widened(grid, [word for word in left if _holds(grid.sides, word)], outside), left)
         if table is not None:
             tables.append(table)
             taken |= table.words
     return tables
+
+
+def _widened(grid: Ruled, inside: Sequence[Word], outside: Sequence[Word]) -> Ruled:
+    """The grid with a column before its first and after its last upright rule where each row has words there: many tables
+    are open at their sides."""
+    x0, y0, x1, y1 = grid.sides
+    near = [word for word in outside if y0 <= (word.y0 + word.y1) / 2 <= y1]
+    if not (inside and near):
+        return grid
+    middles = sorted((row.y0 + row.y1) / 2 for row in rows_of(inside))
+    slack = _LEVEL * height_of(inside)
+    before = _aligned([word for word in near if word.x1 < x0 + _SLACK], middles, slack)
+    after = _aligned([word for word in near if word.x0 > x1 - _SLACK], middles, slack)
+    if before:
+        grid = grid.with_column(min(word.x0 for word in before))
+    if after:
+        grid = grid.with_column(max(word.x1 for word in after))
+    return grid
+
+
+def _aligned(words: Sequence[Word], middles: Sequence[float], slack: float) -> Sequence[Word]:
+    """Words outside of a grid, if they are of its rows: few in each, in most, and in line with it."""
+    words = [word for word in words if any(map(str.isalnum, word.text))]
+    if not words or len(words) > _MOST_BESIDE * len(middles):
+        return []
+    rows = []
+    for word in words:
+        y = (word.y0 + word.y1) / 2
+        n = bisect_left(middles, y - slack)
+        if n < len(middles) and middles[n] <= y + slack:
+            rows.append(n)
+    return words if len(set(rows)) > _ROWS_BESIDE * len(middles) and len(rows) > 0.8 * len(words) else []
 
 
 def _filled(grid: Ruled, words: Sequence[Word]) -> FoundTable | None:
@@ -79,12 +119,13 @@ def _pieces(slot: Slot, members: Sequence[Word], grid: Ruled) -> list[tuple[Slot
 
 
 def _open(held: dict[Slot, list[Word]]) -> bool:
-    """Whether some cell holds columns of its own that no rule parts: then the rules say too little."""
-    for members in held.values():
-        rows = rows_of(members)
-        if len(rows) >= _STACKED and sum(len(row.segments) > 1 for row in rows) > len(rows) / 2:
-            return True
-    return False
+    """Whether some column holds columns of its own that no rule parts: then the rules say too little."""
+    single: Counter[tuple[int, int]] = Counter()
+    several: Counter[tuple[int, int]] = Counter()
+    for slot, members in held.items():
+        for row in rows_of(members):
+            (several if len(row.segments) > 1 else single)[slot.col, slot.last_col] += 1
+    return any(count >= _APART and count > single[place] for place, count in several.items())
 
 
 def _bands(held: dict[Slot, list[Word]]) -> list[FoundCell]:
@@ -146,6 +187,10 @@ def _without_empty(cells: list[FoundCell]) -> list[FoundCell]:
         )
         for cell in cells
     ]
+
+
+def _holds(sides: Sides, word: Word) -> bool:
+    return sides[0] <= (word.x0 + word.x1) / 2 <= sides[2] and sides[1] <= (word.y0 + word.y1) / 2 <= sides[3]
 
 
 def _area(sides: Sides) -> float:

@@ -40,6 +40,15 @@ class Ruled:
     def sides(self) -> Sides:
         return self.xs[0], self.ys[0], self.xs[-1], self.ys[-1]
 
+    def with_column(self, x: float) -> Ruled:
+        """With one more column, before the first or after the last, as far as this place."""
+        rows = range(len(self.ys) - 1)
+        if x < self.xs[0]:
+            moved = [Slot(one.row, one.col + 1, one.last_row, one.last_col + 1) for one in self.slots]
+            return Ruled([x, *self.xs], self.ys, [*moved, *(Slot(row, 0, row, 0) for row in rows)])
+        col = len(self.xs) - 1
+        return Ruled([*self.xs, x], self.ys, [*self.slots, *(Slot(row, col, row, col) for row in rows)])
+
     def at(self, x: float, y: float) -> tuple[int, int] | None:
         """The row and column of a place."""
         row, col = bisect_right(self.ys, y) - 1, bisect_right(self.xs, x) - 1

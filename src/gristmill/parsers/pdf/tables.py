@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from gristmill.parsers.pdf.drawn import Drawn
+from gristmill.parsers.pdf.frame import Sides
 from gristmill.parsers.pdf.framed import framed
 from gristmill.parsers.pdf.layout import PageLines
 from gristmill.parsers.pdf.lines import Line, Word
@@ -16,6 +17,9 @@ from gristmill.ports.document import Block, Box, Cell, Table
 
 _FEWEST_ROWS = 3
 _FEWEST_RULES = 3  # of each direction, that may frame a table
+_MANY = 5  # lines of running text that are a column of it
+_LONG = 0.75  # of the longest line
+_LETTERS = 15  # in a line, on average
 _DIGIT = re.compile(r"\d")
 
 
@@ -30,7 +34,7 @@ def may_hold_tables(lines: Sequence[Line], found: Drawn | None = None) -> bool:
 def place_tables(page: PageLines, words: Sequence[Word], found: Drawn | None = None) -> None:
     """Find the tables of a page, and put each in the place of the lines that it holds."""
     covered: set[int] = set()
-    for table in _tables(words, found or Drawn(), page.width):
+    for table in _tables(words, found or Drawn(), page):
         block = _block(table, page.number)
         box = block.boxes[0]
         inside = [n for n, line in enumerate(page.lines) if n not in covered and _within(line, box)]
@@ -40,12 +44,50 @@ def place_tables(page: PageLines, words: Sequence[Word], found: Drawn | None = N
     page.covered = frozenset(covered)
 
 
-def _tables(words: Sequence[Word], found: Drawn, width: float) -> Iterator[FoundTable]:
+def _tables(words: Sequence[Word], found: Drawn, page: PageLines) -> Iterator[FoundTable]:
     taken: set[int] = set()
     for table in framed(found, words):
         taken |= table.words
         yield table
-    yield from spaced([word for word in words if id(word) not in taken], width)
+    prose = list(_prose(page.lines))
+    free = [word for word in words if id(word) not in taken]
+    yield from spaced([word for word in free if not any(_inside(word, sides) for sides in prose)], page.width)
+
+
+def _prose(lines: Sequence[Line]) -> Iterator[Sides]:
+    """Where columns of running text stand: many lines close to each other, of nearly one length. What stands beside them is
+    no part of their rows."""
+    run: list[Line] = []
+    for line in (*lines, None):
+        if line is not None and run and _goes_on(run[-1], line):
+            run.append(line)
+            continue
+        if len(run) >= _MANY and _is_full(run):
+            yield (
+                min(one.x0 for one in run) - 1,
+                run[0].y0 - 1,
+                max(one.x1 for one in run) + 1,
+                max(one.y1 for one in run) + 1,
+            )
+        run = [line] if line is not None and not line.gaps else []
+
+
+def _goes_on(before: Line, line: Line) -> bool:
+    close = -0.5 * before.size < line.y0 - before.y1 < before.size
+    return close and not line.gaps and abs(line.x0 - before.x0) < 3 * before.size
+
+
+def _is_full(run: Sequence[Line]) -> bool:
+    """Whether most lines are of words, and go as far as the longest does."""
+    widest = max(line.x1 for line in run) - min(line.x0 for line in run)
+    full = sum(line.x1 - line.x0 > _LONG * widest for line in run)
+    text = "".join(line.text for line in run)
+    letters = sum(map(str.isalpha, text))
+    return full >= 0.6 * len(run) and letters > 0.6 * len(text) and len(text) > _LETTERS * len(run)
+
+
+def _inside(word: Word, sides: Sides) -> bool:
+    return sides[0] <= word.x0 and word.x1 <= sides[2] and sides[1] <= (word.y0 + word.y1) / 2 <= sides[3]
 
 
 def _block(table: FoundTable, page: int) -> Block:
