@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -29,10 +29,11 @@ from gristmill.engine.schedule import due
 from gristmill.engine.task import App
 from gristmill.engine.worker import Worker
 from gristmill.parsers import PARSERS, splits
+from gristmill.pipeline.enrich import Models
 from gristmill.pipeline.parser_config import chunk_settings
 from gristmill.pipeline.plan import QUEUE
 from gristmill.pipeline.service import IngestService
-from gristmill.pipeline.settings import IngestSettings
+from gristmill.pipeline.settings import IngestSettings, ModelIds
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
 from gristmill.pipeline.work import Ports
 from gristmill.ports.cache import StageCache
@@ -41,9 +42,11 @@ from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.docstore import DocStore
 from gristmill.ports.model import Embedder
 from gristmill.ports.parser import ParseLimits
-from gristmill.providers import EMBEDDERS, default_embedder
+from gristmill.providers import CHATS, DESCRIBERS, EMBEDDERS, TRANSCRIBERS, default_embedder
 from gristmill.storages import STORAGES
 
+Use = Literal["transcription", "vision", "chat"]
+READERS: dict[Use, Registry[Any]] = {"transcription": TRANSCRIBERS, "vision": DESCRIBERS, "chat": CHATS}
 TENANT = "default"
 MOST_NAME = 128  # characters of a dataset's name
 CHUNKS_PER_PART = 32  # of an embedder that computes for a third of a second on each
@@ -90,6 +93,7 @@ def open_ports(settings: Settings, catalog: Catalog | None = None) -> Ports:
         parser=cache(lambda name: PARSERS.load(name)()),
         chunker=cache(lambda name: CHUNKERS.load(name)()),
         embedder=cache(lambda embedder_id: embedder_by_id(settings, embedder_id)),
+        models=cache(lambda ids: models_by_ids(settings, ids)),
         count=count_tokens,
         limits=ParseLimits(max_bytes=settings.pipeline.doc_maximum_size),
         clock=SystemClock(),
@@ -193,7 +197,11 @@ def pipeline_app(config: dict[str, Any]) -> App:
         app,
         cache(lambda: open_ports(settings, open_catalog(settings, patience=settings.stores.catalog_patience))),
         limits=TaskLimits(
-            own.soft_time_limit, own.time_limit, own.memory_limit, embedding_rate=_embedding_rate(settings)
+            own.soft_time_limit,
+            own.time_limit,
+            own.memory_limit,
+            embedding_rate=_embedding_rate(settings),
+            reading_rates=_reading_rates(settings),
         ),
         upkeep=Upkeep(
             pipeline.sweep_seconds,
@@ -235,6 +243,7 @@ def ingest_settings(
         method=chunk_method(method or own.method),
         chunk=chunk_settings(parser_config or {}, chunk),
         embedder=dataset.embedder,
+        models=model_ids(settings),
         pages_per_part=own.pages_per_part,
     )
 
@@ -321,6 +330,51 @@ def make_embedder(settings: Settings, name: str) -> Embedder:
         }
     embedder: Embedder = made(**options)
     return embedder
+
+
+def make_reader(settings: Settings, use: Use) -> Any:
+    """The model that is set for this use, or None."""
+    provider, endpoint = settings.reading_model(use)
+    if not provider:
+        return None
+    made: Any = READERS[use].load(provider)
+    if provider != "openai":
+        return made()
+    if not endpoint.base_url or not endpoint.model:
+        raise SettingsError(f"models.{use}: the provider openai needs base_url and model")
+    options = endpoint.model_dump(exclude={"provider", "requests_per_minute"})
+    return made(**options | {"api_key": endpoint.api_key.get_secret_value()})
+
+
+def model_ids(settings: Settings) -> ModelIds:
+    """The models that read documents, as they are set. Raises SettingsError or PluginError where one cannot be had."""
+    made = {use: make_reader(settings, use) for use in READERS}
+    ids = {use: model.id if model else "" for use, model in made.items()}
+    for model in filter(None, made.values()):
+        model.close()
+    return ModelIds(ids["transcription"], ids["vision"], ids["chat"])
+
+
+def models_by_ids(settings: Settings, ids: ModelIds) -> Models:
+    """The models that a run was submitted with. Raises SettingsError where others are set by now."""
+
+    def of(use: Use, wanted: str) -> Any:
+        model = make_reader(settings, use) if wanted else None
+        if wanted and (model is None or model.id != wanted):
+            found = model.id if model else "none"
+            raise SettingsError(
+                f"the document was submitted to be read by {wanted} (models.{use}), but {found} is what is set here: give"
+                " every worker the same settings, or ingest the document again"
+            )
+        return model
+
+    return Models(of("transcription", ids.transcriber), of("vision", ids.describer), of("chat", ids.chat))
+
+
+def _reading_rates(settings: Settings) -> dict[str, float]:
+    """Requests a second to the models that read documents."""
+    per_minute = {use: settings.reading_model(use)[1].requests_per_minute for use in READERS}
+    return {use: rate / 60 for use, rate in per_minute.items() if rate}
 
 
 def _open_storage(settings: Settings) -> Any:

@@ -210,7 +210,7 @@ async def test_a_crash_after_the_windows_were_cut_is_made_good(home: Home, monke
     submission = await home.submit(home.write("a.csv", csv(7000)))
     make = stages.make_chunks
 
-    def crash(*args: object) -> object:
+    def crash(*args: object, **more: object) -> object:
         monkeypatch.setattr(stages, "make_chunks", make)
         raise CrashError
 

@@ -27,7 +27,7 @@ MOST_WORDS = 32  # a picture with more of them is text, and was read
 RESUME = "resume"
 
 Load = Callable[[str], bytes]  # the bytes of a picture or recording by its asset id
-Pace = Callable[[str], None]  # waits until one more request may be made to the model of this id
+Pace = Callable[[str], None]  # waits until one more request may be made for this use: transcription, vision, chat
 Report = Callable[[float, str], None]
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]{2,}")
@@ -45,10 +45,6 @@ class Models:
     describer: Describer | None = None
     chat: Chat | None = None
 
-    def ids(self) -> tuple[str, ...]:
-        """What the outcome depends on: for the keys of everything made from it."""
-        return tuple(model.id if model else "" for model in (self.transcriber, self.describer, self.chat))
-
 
 @dataclass(frozen=True)
 class Desk:
@@ -61,7 +57,7 @@ class Desk:
     report: Report
 
 
-def at_once(model: str) -> None:
+def at_once(use: str) -> None:
     """No rate to keep."""
 
 
@@ -91,7 +87,7 @@ def enrich(
     seen = _seen(heard, desk)
     _require_words(seen)
     if method == RESUME and models.chat is not None:
-        return read_fields(seen, models.chat, cache, KIND, lambda: pace(models.chat.id if models.chat else ""))
+        return read_fields(seen, models.chat, cache, KIND, lambda: pace("chat"))
     return seen
 
 
@@ -133,7 +129,7 @@ def _speech(block: Block, document: ParsedDocument, desk: Desk) -> Iterator[Bloc
     if kept is None:
         asset = document.assets.get(block.asset) or Asset(block.asset, "", b"")
         desk.report(0.0, f"hears {name}")
-        desk.pace(model.id)
+        desk.pace("transcription")
         try:
             spoken = model.transcribe(Sound(name, asset.mime, asset.data or desk.load(block.asset)))
         except InputRefused as exc:
@@ -187,7 +183,7 @@ def _described(document: ParsedDocument, assets: Sequence[str], model: Describer
     for at in range(0, len(missing), model.batch):
         batch = missing[at : at + model.batch]
         for _ in batch:
-            desk.pace(model.id)
+            desk.pace("vision")
         fresh = model.describe([document.assets[asset].data or desk.load(asset) for asset in batch])
         answers = dict(zip(batch, fresh, strict=True))
         desk.cache.put_many(KIND, {keys[asset]: one.text.encode() for asset, one in answers.items() if not one.refused})

@@ -124,12 +124,16 @@ def _meta(fields: Fields, text: str) -> dict[str, str]:
     for field, label in LABELS.items():
         value = getattr(fields, field)
         values = [
-            " ".join(str(one).split()) for one in (value if isinstance(value, list) else [value]) if one is not None
+            " ".join(_shown(one).split()) for one in (value if isinstance(value, list) else [value]) if one is not None
         ]
         kept = [one for one in values if one and (field not in _COPIED or _flat(one) in flat)]
         if kept:
             found[PREFIX + label] = ", ".join(dict.fromkeys(kept)) + _unit(field, kept)
     return found
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _unit(field: str, values: list[str]) -> str:

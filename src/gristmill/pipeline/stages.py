@@ -72,7 +72,8 @@ def make_chunks(
         made = _unpacked(cached, choice)
         if all_stored(ports, work, (chunk.asset for chunk in made.chunks)):
             return made
-    document = _enriched(ports, work, chunker.name, parsed(ports, work, stage), stage, report, pace)
+    document = parsed(ports, work, stage)
+    document = _enriched(ports, work, chunker.name, document, stage=stage, report=report, pace=pace)
     with stage("chunk"):
         fresh = _chunk(chunker, document, work.settings.chunk, ports.count)
         ports.cache.put_many(CHUNKS, {key: fresh})
@@ -84,6 +85,7 @@ def _enriched(
     work: Piece,
     method: str,
     document: ParsedDocument,
+    *,
     stage: StageName,
     report: Report,
     pace: enrich.Pace,
@@ -113,7 +115,9 @@ def _choice(ports: Ports, work: Piece, chooser: Chunker, stage: StageName) -> Ch
 def _key(ports: Ports, work: Piece, chunker: Chunker, settings: ChunkSettings | None = None) -> str:
     """What the chunks of a part depend on."""
     units = (work.part.first, work.part.last)
-    read_by = [] if work.settings.models == ModelIds() else [msgspec.json.encode((enrich.VERSION, work.settings.models))]
+    read_by = (
+        [] if work.settings.models == ModelIds() else [msgspec.json.encode((enrich.VERSION, work.settings.models))]
+    )
     return digest(
         parse_key(ports, work, units), chunker.name, str(chunker.version), msgspec.json.encode(settings), *read_by
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from gristmill.base import meters
@@ -54,6 +54,7 @@ class TaskLimits:
     memory_limit: int | None = 2 * 1024**3
     plan_time_limit: float = 60.0
     embedding_rate: float | None = None  # requests a second, over all workers
+    reading_rates: Mapping[str, float] = field(default_factory=dict)  # the same, of models that read, by their use
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def register(app: App, ports: Callable[[], Ports], *, limits: TaskLimits, upkeep
 
     def part(ctx: TaskContext, run_id: str, number: int) -> dict[str, object]:
         with _writes_down(ctx, ports(), run_id):
-            return _part(ctx, ports(), run_id, number, limits.embedding_rate)
+            return _part(ctx, ports(), run_id, number, limits)
 
     def finish(ctx: TaskContext, run_id: str) -> dict[str, object]:
         with _writes_down(ctx, ports(), run_id):
@@ -138,18 +139,20 @@ def _plan(ctx: TaskContext, ports: Ports, run_id: str) -> dict[str, object]:
     return {"pages": pages, "parts": len(parts)}
 
 
-def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, rate: float | None) -> dict[str, object]:
+def _part(ctx: TaskContext, ports: Ports, run_id: str, number: int, limits: TaskLimits) -> dict[str, object]:
     run = ports.catalog.start(run_id)
     part = ports.catalog.part(run_id, number)
     if part.only_reads:
         return _read(ctx, ports, run, part)
     if not part.done:
         work = _window(ctx, ports, piece(ports, run, part))
-        made = stages.make_chunks(ports, work, ctx.stage)
-        work = _share(ctx, ports, work, len(made.chunks))
         report = _reporter(ctx, ports, run_id, number)
+        made = stages.make_chunks(
+            ports, work, ctx.stage, report=_first_tenth(report), pace=_reading_pace(ctx, limits.reading_rates)
+        )
+        work = _share(ctx, ports, work, len(made.chunks))
         report(0.1, f"{len(made.chunks)} chunks")
-        pace = _pace(ctx, work.settings.embedder, rate)
+        pace = _pace(ctx, work.settings.embedder, limits.embedding_rate)
         written = stages.embed_and_write(ports, work, made, report=report, stage=ctx.stage, pace=pace)
         _count(written)
         part = Part(run_id, number, chunks=written.chunks, tokens=written.tokens, pages=written.pages)
@@ -208,6 +211,20 @@ def _pace(ctx: TaskContext, embedder: str, rate: float | None) -> Pace:
     if rate is None:
         return at_once
     return partial(ctx.throttle, f"embedder:{embedder}", rate=rate, burst=max(1.0, rate))
+
+
+def _reading_pace(ctx: TaskContext, rates: Mapping[str, float]) -> Callable[[str], None]:
+    """The same for the models that read documents, each use at its own rate."""
+
+    def pace(use: str) -> None:
+        if rate := rates.get(use):
+            ctx.throttle(f"model:{use}", rate=rate, burst=max(1.0, rate))
+
+    return pace
+
+
+def _first_tenth(report: Report) -> Report:
+    return lambda value, message: report(0.1 * value, message)
 
 
 def _share(ctx: TaskContext, ports: Ports, work: Piece, chunks: int) -> Piece:

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from gristmill.base.clock import Clock
-from gristmill.pipeline.settings import IngestSettings, load_settings
+from gristmill.pipeline.enrich import Models
+from gristmill.pipeline.settings import IngestSettings, ModelIds, load_settings
 from gristmill.ports.cache import StageCache
 from gristmill.ports.catalog import Catalog, Document, Part, Run
 from gristmill.ports.chunker import Chunker, TokenCount
@@ -31,6 +32,7 @@ class Ports:
     parser: Callable[[str], Parser]
     chunker: Callable[[str], Chunker]
     embedder: Callable[[str], Embedder]
+    models: Callable[[ModelIds], Models]
     count: TokenCount
     limits: ParseLimits
     clock: Clock

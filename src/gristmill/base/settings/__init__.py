@@ -7,6 +7,7 @@ merge); environment variables. This package is the only reader of the environmen
 from __future__ import annotations
 
 from gristmill.base.settings.load import load_settings
-from gristmill.base.settings.model import EmbeddingModel, Settings
+from gristmill.base.settings.model import Settings
+from gristmill.base.settings.models import EmbeddingModel
 
 __all__ = ["EmbeddingModel", "Settings", "load_settings"]

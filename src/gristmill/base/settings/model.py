@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator
 
 from gristmill.base.settings import source, urls
 from gristmill.base.settings.mask import is_secret, masked, remember
+from gristmill.base.settings.models import EmbeddingModel, Endpoint, Models
 from gristmill.base.settings.source import Section
 
 GIB = 1024**3
@@ -172,29 +173,6 @@ class Stores(Section):
         return urls.known(given, (urls.SQLITE, *urls.SERVERS), "postgresql://USER:PASSWORD@HOST/NAME, sqlite:///PATH")
 
 
-class EmbeddingModel(Section):
-    """An embedding model behind an OpenAI-compatible endpoint (the embedder ``openai``)."""
-
-    base_url: str = Field("", description="The endpoint, up to and including /v1.")
-    model: str = Field("", description="The model's name there.")
-    api_key: SecretStr = Field(SecretStr(""), description="The key, sent as a bearer token.")
-    dimensions: int | None = Field(None, ge=1, description="Length of the vectors. Empty: the model's own.")
-    concurrency: int = Field(4, ge=1, le=256, description="Requests in flight at once.")
-    requests_per_minute: float | None = Field(
-        None, gt=0, description="Requests that all workers together make in a minute. Empty: as many as they can."
-    )
-    timeout: float = Field(60.0, gt=0, description="Seconds until a request is given up.")
-    max_tokens: int = Field(8000, ge=16, description="Tokens of the longest text sent in one piece.")
-    query_prefix: str = Field("", description="Put before a question (E5 models want `query: `).")
-    passage_prefix: str = Field("", description="Put before a chunk (E5 models want `passage: `).")
-
-
-class Models(Section):
-    """Models that are called."""
-
-    embedding: EmbeddingModel = EmbeddingModel()
-
-
 class Log(Section):
     """What is logged, and how. Logs go to the standard error stream."""
 
@@ -319,16 +297,34 @@ class Settings(source.SourceSections):
         return self.models.embedding if self.models.embedding.base_url else self._default_endpoint()
 
     def _default_endpoint(self) -> EmbeddingModel:
-        root = self.user_default_llm
-        model = root.default_models.embedding_model
-        key = model.api_key if model.api_key.get_secret_value() else root.api_key
-        return self.models.embedding.model_copy(
-            update={
-                "base_url": model.base_url or root.base_url,
-                "model": (model.name or model.model).partition("@")[0],
-                "api_key": key,
+        return self.models.embedding.model_copy(update=self._default_model("embedding_model"))
+
+    def reading_model(self, use: Literal["transcription", "vision", "chat"]) -> tuple[str, Endpoint]:
+        """The provider of a model that reads documents, nothing where none is set, and its endpoint.
+
+        ``user_default_llm`` says where the endpoint is, if the provider ``openai`` is asked for and has none of its own.
+        """
+        own: Endpoint = getattr(self.models, use)
+        provider: str = getattr(own, "provider", "") or ("openai" if own.base_url else "")
+        if provider == "openai" and not own.base_url:
+            names = {
+                "transcription": ("asr_model",),
+                "vision": ("vision_model", "image2text_model"),
+                "chat": ("chat_model",),
             }
-        )
+            found = [self._default_model(name) for name in names[use]]
+            own = own.model_copy(update=next((one for one in found if one["model"]), found[0]))
+        return provider, own
+
+    def _default_model(self, name: str) -> dict[str, Any]:
+        """Where ``user_default_llm`` has a model."""
+        root = self.user_default_llm
+        model = getattr(root.default_models, name)
+        return {
+            "base_url": model.base_url or root.base_url,
+            "model": (model.name or model.model).partition("@")[0],
+            "api_key": model.api_key if model.api_key.get_secret_value() else root.api_key,
+        }
 
 
 _PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")  # inside a URL
