@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 from pydantic import Field, PrivateAttr, SecretStr, field_validator
 
 from gristmill.base.settings import source, urls
+from gristmill.base.settings.fetch import Fetch
 from gristmill.base.settings.mask import is_secret, masked, remember
 from gristmill.base.settings.models import EmbeddingModel, Endpoint, Models
 from gristmill.base.settings.source import Section
@@ -235,6 +236,7 @@ class Settings(source.SourceSections):
     server: Server = Server()
     pipeline: Pipeline = Pipeline()
     stores: Stores = Stores()
+    fetch: Fetch = Fetch()
     models: Models = Models()
     log: Log = Log()
     telemetry: Telemetry = Telemetry()
