@@ -63,11 +63,6 @@ class Fetched:
     name: str
 
 
-def is_url(text: str) -> bool:
-    """Whether this is meant as a URL rather than as a path."""
-    return text.lower().startswith(("http://", "https://"))
-
-
 def resolved(host: str, port: int) -> list[str]:
     """The addresses of a host, as the system knows them."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

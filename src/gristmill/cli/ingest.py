@@ -12,19 +12,20 @@ import click
 from gristmill.base.clock import SystemClock
 from gristmill.base.errors import SettingsError
 from gristmill.base.registry import imported
+from gristmill.base.scratch import scratch
 from gristmill.cli.main import FAILED, INTERRUPTED, Face
 from gristmill.cli.output import json_option
 from gristmill.cli.plan import Plan, look
 from gristmill.cli.report import Totals
 from gristmill.cli.show import Lines, Show, ShowJson
-from gristmill.cli.walk import check, walk
+from gristmill.cli.walk import check, is_url, walk
 from gristmill.pipeline.parser_config import chunk_settings
 from gristmill.ports.chunker import ChunkSettings
 from gristmill.wiring import chunk_method, ensure_dataset, ingest_settings, open_catalog
 
 
 @click.command("ingest")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True)
 @click.option("--dataset", help="The dataset's name (default: pipeline.dataset).")
 @click.option("--method", help="The chunk method (default: pipeline.method).")
 @click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the method; repeatable.")
@@ -35,7 +36,7 @@ from gristmill.wiring import chunk_method, ensure_dataset, ingest_settings, open
 def command(
     face: Face,
     *,
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     dataset: str | None,
     method: str | None,
     parameters: tuple[str, ...],
@@ -45,30 +46,38 @@ def command(
 ) -> int:
     """Turn files and folders into search.
 
-    Unchanged files cost nothing; the same command again goes on where it was interrupted.
+    Unchanged files cost nothing; the same command again goes on where it was interrupted. A path may be an http or https URL:
+    it is fetched, where the section fetch of the configuration allows that.
     """
     clock = SystemClock()
     began = clock.monotonic()
     settings = face.settings
     face.log(settings, "error")  # what fails is named below, in words for people
-    check(paths)
+    urls = [path for path in paths if is_url(path)]
+    files = [Path(path) for path in paths if not is_url(path)]
+    check(files)
+    fetcher: Any = imported("gristmill.cli.urls") if urls else None
+    allowed = fetcher.rules(settings) if fetcher else None
     chunk_method(method or settings.pipeline.method)
     config = dict(map(_parameter, parameters))
     chunk_settings(config, ChunkSettings())  # refused before anything is made
     catalog = open_catalog(settings)
     target = ensure_dataset(settings, catalog, dataset or settings.pipeline.dataset, embedder)
     wanted = ingest_settings(settings, target, method, config)
-    plan = look(catalog, target, wanted, walk(paths, home=settings.home), retry_failed=retry_failed)
-    totals = Totals(skipped=len(plan.skipped))
-    show = _show(plan, as_json=as_json)
-    for outcome in plan.settled:
-        totals.add(outcome)
-        show.ended(outcome)
-    if plan.files:
-        session: Any = imported("gristmill.cli.session")
-        totals.interrupted = session.run(
-            settings, catalog, target, wanted, plan=plan, show=show, totals=totals, retry=retry_failed
-        )
+    with scratch() as folder:
+        found, failed = fetcher.fetched(urls, target.name, Path(folder), allowed) if fetcher else ([], [])
+        plan = look(catalog, target, wanted, [*walk(files, home=settings.home), *found], retry_failed=retry_failed)
+        plan.settled += failed
+        totals = Totals(skipped=len(plan.skipped))
+        show = _show(plan, as_json=as_json)
+        for outcome in plan.settled:
+            totals.add(outcome)
+            show.ended(outcome)
+        if plan.files:
+            session: Any = imported("gristmill.cli.session")
+            totals.interrupted = session.run(
+                settings, catalog, target, wanted, plan=plan, show=show, totals=totals, retry=retry_failed
+            )
     totals.seconds = round(clock.monotonic() - began, 3)
     show.summary(totals, plan.skipped)
     if totals.interrupted:

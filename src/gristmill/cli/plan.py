@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from gristmill.cli.report import Outcome, outcome_of
 from gristmill.cli.walk import Found, Skipped
-from gristmill.pipeline.service import source_of
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.ports.catalog import Catalog, Dataset, Document, RunState
 
@@ -32,7 +31,7 @@ def look(
         if isinstance(one, Skipped):
             plan.skipped.append(one)
             continue
-        source = source_of(one.path)
+        source = one.source
         document = settled.get(source)
         if document is not None and _is_same(one, document, seen.get(source), retry_failed=retry_failed):
             plan.settled.append(outcome_of(document, source, fresh=False))

@@ -20,7 +20,7 @@ from gristmill.cli.show import Show
 from gristmill.cli.walk import Found
 from gristmill.engine import stacks
 from gristmill.engine.worker import Worker
-from gristmill.pipeline.service import FileSubmit, source_of
+from gristmill.pipeline.service import FileSubmit
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.ports.catalog import Catalog, Dataset, Document, Failure, Run, RunState
 from gristmill.wiring import TENANT, Services, close_ports, make_worker, open_ports, open_services, shared_out
@@ -96,11 +96,11 @@ class Session:
     async def _submit(self, file: Found) -> None:
         try:
             submission = await self.services.service.submit(
-                self.dataset, FileSubmit(file.path, file.name), self.wanted, again=False
+                self.dataset, FileSubmit(file.path, file.name, source=file.url), self.wanted, again=False
             )
             if self.retry and submission.run.state.final and submission.run.failure:
                 submission = await self.services.service.submit(
-                    self.dataset, FileSubmit(file.path, file.name), self.wanted, again=True
+                    self.dataset, FileSubmit(file.path, file.name, source=file.url), self.wanted, again=True
                 )
         except (OSError, BlobMissing) as exc:
             self._unreadable(file, exc)
@@ -113,7 +113,7 @@ class Session:
 
     def _unreadable(self, file: Found, exc: Exception) -> None:
         failure = Failure("fetch", type(exc).__name__, f"the file cannot be read: {exc}", final=False)
-        path = source_of(file.path)
+        path = file.source
         self._end(
             Outcome(
                 document_id="", path=path, dataset=self.dataset.name, status="failed", chunks=0, tokens=0, pages=0,
@@ -153,7 +153,7 @@ class Session:
             document = msgspec.structs.replace(item.document, state=RunState.CANCELLED, chunks=0, tokens=0, pages=0)
         elif run.failure is None or run.failure.final:
             await self._remember(item)
-        self._end(outcome_of(document, source_of(item.file.path), fresh=item.fresh))
+        self._end(outcome_of(document, item.file.source, fresh=item.fresh))
 
     def _end(self, outcome: Outcome) -> None:
         self.totals.add(outcome)
@@ -163,13 +163,15 @@ class Session:
     async def _remember(self, item: _Open) -> None:
         """Keep how a file looked, unless it may have changed while it was read, or may yet without a trace."""
         file = item.file
+        if file.url:
+            return
         try:
             status = await to_thread.run_sync(file.path.stat)
         except OSError:
             return
         same = (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)
         if same and file.mtime_ns < self.services.ports.clock.now() * 1e9 - RECENT:
-            self.seen[source_of(file.path)] = (file.size, file.mtime_ns, item.document.digest)
+            self.seen[file.source] = (file.size, file.mtime_ns, item.document.digest)
         await self._keep_seen(least=KEPT_AT_ONCE)
 
     async def _keep_seen(self, *, least: int) -> None:

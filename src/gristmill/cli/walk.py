@@ -9,16 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gristmill.base.errors import SettingsError
+from gristmill.pipeline.service import source_of
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file to ingest: its absolute path, the name to show, and how it looked."""
+    """A file to ingest: its absolute path, the name to show, and how it looked. ``url``: where it was fetched from."""
 
     path: Path
     name: str
     size: int
     mtime_ns: int
+    url: str = ""
+
+    @property
+    def source(self) -> str:
+        """What the document is known by."""
+        return self.url or source_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,11 @@ class Skipped:
 
     path: Path
     reason: str
+
+
+def is_url(given: str) -> bool:
+    """Whether this is meant as a URL rather than as a path."""
+    return given.lower().startswith(("http://", "https://"))
 
 
 def check(paths: Sequence[Path]) -> None:

@@ -36,11 +36,15 @@ _READS = 3  # of a file that changes meanwhile
 
 @dataclass(frozen=True)
 class FileSubmit:
-    """A file to ingest. ``digest`` spares reading it when its content is known already."""
+    """A file to ingest. ``digest`` spares reading it when its content is known already.
+
+    ``source``: where the document came from, if that is not the file.
+    """
 
     path: Path
     name: str
     digest: str | None = None
+    source: str = ""
 
 
 def source_of(path: Path) -> str:
@@ -150,7 +154,7 @@ class IngestService:
             content = self._keep(dataset.tenant, file.path, content)
         submission = ports.catalog.submit(
             dataset,
-            NewDocument(source_of(file.path), file.name, content, file.path.stat().st_size, format_),
+            NewDocument(file.source or source_of(file.path), file.name, content, file.path.stat().st_size, format_),
             settings=settings.dump(),
             settings_digest=settings.digest(),
             parts=None if failure is None and self._splits(format_) else [Part("", 0)],
