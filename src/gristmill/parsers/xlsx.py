@@ -103,6 +103,7 @@ class _Workbook:
         self._source, self._limits = source, limits
         self._sparse: Any = None
         self._dense: Any = None
+        self._held: tuple[str, Any] | None = None
         self._cells = 0
         self._point = False
 
@@ -149,7 +150,7 @@ class _Workbook:
     def merged(self, name: str) -> Merged:
         """The merged ranges of a sheet: first and last cell, rows and columns from 0."""
         try:
-            sheet = self._dense.get_sheet_by_name(name) if self._dense is not None else None
+            sheet = self._sheet(name) if self._dense is not None else None
             return list(sheet.merged_cell_ranges or []) if sheet is not None else []
         except _ERRORS:  # old workbooks have none to tell; the values are complete without
             return []
@@ -158,10 +159,17 @@ class _Workbook:
         if self._sparse is not None:
             yield from _sparse_rows(self._sparse[name])
             return
-        sheet = self._dense.get_sheet_by_name(name)
-        first = sheet.start or (0, 0)
-        for number, row in enumerate(sheet.to_python(skip_empty_area=True), first[0]):
-            yield number, [""] * first[1] + row
+        sheet = self._sheet(name)
+        _, left = sheet.start or (0, 0)
+        for number, row in enumerate(sheet.iter_rows()):  # row by row: all of them as Python's objects are too many
+            yield number, [""] * left + row
+
+    def _sheet(self, name: str) -> Any:
+        """A sheet of the dense reader, which takes long to read: once, and no other is held beside it."""
+        if self._held is None or self._held[0] != name:
+            self._held = None
+            self._held = name, self._dense.get_sheet_by_name(name)
+        return self._held[1]
 
     def _count(self, row: Sequence[str]) -> None:
         self._cells += sum(1 for value in row if value)
