@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
 import numpy
 
+from gristmill.base.errors import PluginError
 from gristmill.base.registry import imported
 from gristmill.parsers.order import columns_first
 from gristmill.parsers.upright import Sides, Slant
@@ -81,7 +84,7 @@ class Engine:
     def __init__(self) -> None:
         # OpenCV has a pool of threads of its own, one for each core of the machine.
         imported("cv2").setNumThreads(_THREADS)
-        self._rapid = imported("rapidocr").RapidOCR(params=_PARTS)
+        self._rapid = imported("rapidocr").RapidOCR(params={**_PARTS, **_models()})
 
     def __call__(self, picture: Any) -> Found:
         """What is written in an array of RGB pixels."""
@@ -94,6 +97,18 @@ class Engine:
         flipped = sum("180" in label for label in labels) > len(labels) / 2
         found = rapid.build_final_output(picture, lines, turns, words, crops, record)
         return Found(found.boxes, found.txts, found.scores, flipped)
+
+
+def _models() -> dict[str, str]:
+    """The files of the package's models. Without their names rapidocr looks for them, and may write or download."""
+    folder = files("rapidocr") / "models"
+    found = {}
+    for part in ("Det", "Cls", "Rec"):
+        names = sorted(file.name for file in folder.iterdir() if fnmatch(file.name, f"*_{part.lower()}_*.onnx"))
+        if not names:
+            raise PluginError(f"the installed rapidocr brings no model ({part}); {EXTRA}")
+        found[f"{part}.model_path"] = str(folder / names[-1])
+    return found
 
 
 @cache
