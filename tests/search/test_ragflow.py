@@ -43,6 +43,7 @@ def record(**fields: Any) -> Record:
         ("doc_type_kwd", {"kind": "figure"}, "image"),
         ("img_id", {}, ""),
         ("img_id", {"asset": "p"}, "kb1-" + "ab" * 16),
+        ("img_id", {"asset": "sound", "kind": "speech"}, ""),
         ("img_id", {"boxes": [Box(1, 0, 0, 1, 1)]}, "kb1-" + "ab" * 16),
         ("position_int", {"boxes": [Box(2, 1.4, 2.6, 30, 40), Box(3, 0, 0, 9, 9)]}, [[2, 1, 30, 3, 40], [3, 0, 9, 0, 9]]),
         ("page_num_int", {"boxes": [Box(2, 1, 2, 3, 4), Box(2, 0, 0, 9, 9), Box(3, 0, 0, 9, 9)]}, [2, 3]),

@@ -23,6 +23,7 @@ from gristmill.cli.output import (
     printable,
     when,
 )
+from gristmill.cli.picture import picture_of
 from gristmill.pipeline.settings import load_settings
 from gristmill.pipeline.work import Ports
 from gristmill.ports.catalog import Catalog, Document
@@ -110,6 +111,24 @@ def export(face: Face, document_ids: tuple[str, ...], dataset: str | None, outpu
             with output.open("wb") as file:
                 for row in _rows(ports, wanted):
                     file.write(msgspec.json.encode(row) + b"\n")
+
+
+@command.command("picture")
+@click.argument("chunk_id")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@json_option
+@click.pass_obj
+def picture(face: Face, chunk_id: str, out: Path, as_json: bool) -> None:
+    """The picture of a chunk: the one it is made of, or in a PDF the part of the page where it stands, as PNG."""
+    with opened_ports(face.settings) as ports:
+        found = picture_of(ports, TENANT, chunk_id)
+    out.write_bytes(found.data)
+    if as_json:
+        print_json(
+            {"chunk_id": found.record.chunk_id, "path": str(out), "source": found.source, "size": len(found.data)}
+        )
+    else:
+        click.echo(f"{found.source} picture of {printable(found.record.document)}: {len(found.data):,} bytes in {out}")
 
 
 @command.command("delete")

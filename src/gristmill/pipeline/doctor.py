@@ -5,16 +5,16 @@ What it may meet while others work (runs that have not ended, generations that w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from gristmill.base.errors import BlobMissing, NotFound, StoreError
 from gristmill.base.ids import content_digest
-from gristmill.pipeline.sweep import owner_of_blob
-from gristmill.pipeline.work import Ports, blob_key
+from gristmill.pipeline.sweep import owner_of_asset, owner_of_blob
+from gristmill.pipeline.work import Ports, asset_key, blob_key
 from gristmill.ports.catalog import Dataset, Document, GenState
-from gristmill.ports.docstore import Flaw, Space
+from gristmill.ports.docstore import Flaw, Record, Space
 
 SWEPT = "the next sweep removes it"
 REBUILT = "stop every worker, move the dataset's file away, and look again: the documents that it names can be repeated"
@@ -116,6 +116,8 @@ def _read(
             continue  # replaced or deleted meanwhile
         if not records:
             unseen.append(document)
+        if document.id not in hurt:
+            yield from _pictures(ports, document, records)
         for gen in {record.gen for record in records} - unknown - {document.live}:
             owner = live[gen][0] if gen in live else document.id
             if owner not in hurt:
@@ -127,9 +129,23 @@ def _read(
             yield Damage("chunks", document.id, f"{document.name}: readers see no chunk of it", _retry(document.id))
 
 
+def _pictures(ports: Ports, document: Document, records: Sequence[Record]) -> Iterator[Damage]:
+    """The pictures of a document's chunks are there. Those of an older content than the latest run's are not looked for."""
+    assets = sorted({record.asset for record in records if record.asset})
+    keys = [asset_key(document.tenant, document.digest, asset) for asset in assets]
+    gone = sum(not ports.storage.exists(key) for key in keys)
+    if not gone or ports.catalog.run(document.run_id).gen != document.live:
+        return
+    latest = _document(ports, document.tenant, document.id)
+    if latest is not None and latest.live == document.live:
+        said = "1 picture of its chunks is gone" if gone == 1 else f"{gone} pictures of its chunks are gone"
+        yield Damage("asset", document.id, f"{document.name}: {said}", _retry(document.id))
+
+
 def _blobs(ports: Ports, given_up: set[tuple[str, str, str]]) -> Iterator[Damage]:
     """Every document's bytes are there and are the bytes that were given; others wait for the sweep."""
-    stored = sorted(ports.storage.keys("blobs/"))
+    blobs = sorted(ports.storage.keys("blobs/"))
+    assets = sorted(ports.storage.keys("assets/"))
     needed = ports.catalog.blobs()
     checked: set[str] = set()
     for tenant in ports.catalog.tenants():
@@ -138,12 +154,14 @@ def _blobs(ports: Ports, given_up: set[tuple[str, str, str]]) -> Iterator[Damage
             if document.format and key not in checked:  # without a format it was never read as a document
                 checked.add(key)
                 yield from _blob(ports, key, document)
-    for key in stored:
-        tenant, content = owner_of_blob(key)
+    owned = [("blob", key, owner_of_blob(key)) for key in blobs] + [
+        ("picture", key, owner_of_asset(key)) for key in assets
+    ]
+    for what, key, (tenant, content) in owned:
         if (tenant, content) in needed or (tenant, "blob", content) in given_up:
             continue
         if not ports.catalog.needs_blob(tenant, content):
-            yield Damage("orphan", key, f"blob {key} belongs to no document", SWEPT)
+            yield Damage("orphan", key, f"{what} {key} belongs to no document", SWEPT)
 
 
 def _blob(ports: Ports, key: str, document: Document) -> Iterator[Damage]:

@@ -40,7 +40,7 @@ def sweep(ports: Ports, *, grace: float, keep_dead: float, cache_bytes: int) -> 
     records += _sweep_strangers(ports)
     rooms = _sweep_rooms(ports)
     blobs = (
-        _put_back(ports) + _sweep_objects(ports, "blobs/", owner_of_blob) + _sweep_objects(ports, "assets/", _of_asset)
+        _put_back(ports) + _sweep_objects(ports, "blobs/", owner_of_blob) + _sweep_objects(ports, "assets/", owner_of_asset)
     )
     ports.catalog.seen_to(given_up)
     return Swept(records, generations, blobs, ports.cache.evict(max_bytes=cache_bytes), rooms)
@@ -86,7 +86,7 @@ def owner_of_blob(key: str) -> tuple[str, str]:
     return words[1], words[-1]
 
 
-def _of_asset(key: str) -> tuple[str, str]:
+def owner_of_asset(key: str) -> tuple[str, str]:
     """(tenant, digest) of ``assets/<tenant>/<digest>/<asset>``."""
     words = key.split("/")
     return words[1], words[2] if len(words) > 2 else ""
@@ -128,7 +128,7 @@ def _put_back(ports: Ports) -> int:
     removed = 0
     for aside in list(ports.storage.keys(ASIDE)):
         key = aside.removeprefix(ASIDE)
-        owner = _of_asset if key.startswith("assets/") else owner_of_blob
+        owner = owner_of_asset if key.startswith("assets/") else owner_of_blob
         try:
             removed += not _settled(ports, key, *owner(key))
         except BlobMissing:  # another sweep was faster

@@ -39,7 +39,7 @@ def ragflow_record(record: Record, dataset_id: str, *, place: int | None = None)
         "question_kwd": record.questions,
         "tag_kwd": record.tags,
         "doc_type_kwd": _TYPES.get(record.kind, "text"),
-        "img_id": f"{dataset_id}-{record.chunk_id}" if record.asset or record.boxes else "",
+        "img_id": f"{dataset_id}-{record.chunk_id}" if _has_picture(record) else "",
         "page_num_int": list(dict.fromkeys(position[0] for position in positions)),
         "top_int": [position[3] for position in positions],
         "position_int": positions,
@@ -49,6 +49,11 @@ def ragflow_record(record: Record, dataset_id: str, *, place: int | None = None)
         "create_time": f"{created:%Y-%m-%d %H:%M:%S}",
         "create_timestamp_flt": record.created,
     }
+
+
+def _has_picture(record: Record) -> bool:
+    """Whether it is one, or can be drawn: the asset of speech is its recording."""
+    return bool(record.boxes or (record.asset and record.kind != "speech"))
 
 
 def _positions(record: Record, order: int) -> list[list[int]]:
