@@ -1,5 +1,5 @@
-"""A small folder of every kind that ingestion treats differently: whole documents, parts by pages and by rows, slices of
-chunks, pictures, a text that occurs twice, a file nobody reads."""
+"""A small folder of every kind that ingestion treats differently: whole documents, pages read in parts, windows of rows,
+slices of chunks, pictures, a text that occurs twice, a file nobody reads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import docx
 from docx.shared import Mm
 from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
+
+from gristmill.ports.parser import WINDOW_CELLS
 
 _canvas: Any = Canvas  # it has no types
 
@@ -70,8 +72,8 @@ def _sentences(seed: int, count: int) -> str:
 def _rows(count: int) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["number", "word", "place"])
-    writer.writerows([n, WORDS[n % 10], f"row {n} of the table"] for n in range(count))
+    empty = [""] * (WINDOW_CELLS // 25)  # so that a window is no more than 25 rows
+    writer.writerows([n, WORDS[n % 10], f"row {n} of the table", *empty] for n in range(count))
     return out.getvalue()
 
 
