@@ -27,17 +27,16 @@ _SHOWN = 400  # characters of a hit
 _SHARE = click.FloatRange(0, 1)
 
 
-class _Pages(click.ParamType):
-    """A page or a range of pages, from 1."""
-
-    name = "page"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", str(value))
+def _ranges(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Pages and ranges of pages, from 1."""
+    ranges = []
+    for value in values:
+        found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", value)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last:
-            self.fail(f"{value!r} is neither a page nor a range of pages like 3-5", param, ctx)
-        return first, last
+            raise click.BadParameter(f"{value!r} is neither a page nor a range of pages like 3-5", ctx, param)
+        ranges.append((first, last))
+    return tuple(ranges)
 
 
 @click.command("search")
@@ -57,7 +56,12 @@ class _Pages(click.ParamType):
 )
 @click.option("--tag", "tags", multiple=True, help="Only chunks with this tag; may be repeated.")
 @click.option(
-    "--page", "pages", multiple=True, type=_Pages(), help="Only chunks on this page, or 3-5; may be repeated."
+    "--page",
+    "pages",
+    multiple=True,
+    callback=_ranges,
+    metavar="PAGE",
+    help="Only chunks on this page, or 3-5; may be repeated.",
 )
 @click.option(
     "--where",
