@@ -15,6 +15,7 @@ from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.document import Asset, Block, Box, Chunk, Kind, Page, ParsedDocument
 from gristmill.ports.parser import ParseLimits, Source
 from gristmill.testing.chunkers import count_pieces, table
+from samples.written import heard, read_picture, written
 
 FOLDER = Path(__file__).parent.parent / "samples" / "methods"
 LIMIT = 280
@@ -77,7 +78,8 @@ MADE = {
 
 def names() -> list[str]:
     """The samples: a method's name, and what the sample is about."""
-    return sorted([*MADE, *(path.name for path in FOLDER.iterdir() if path.suffix != ".expected")])
+    files = (path.name for path in FOLDER.iterdir() if path.suffix != ".expected" and path.name != "README.md")
+    return sorted([*MADE, *files])
 
 
 def method_of(name: str) -> str:
@@ -90,6 +92,13 @@ def document(name: str) -> ParsedDocument:
     if name in MADE:
         return MADE[name]
     data = (FOLDER / name).read_bytes()
+    made = name.removesuffix(".md")
+    if made.endswith((".docx", ".pptx", ".xlsx", ".pdf")):
+        name, data = made, written(made, data.decode())
+    elif made.endswith(".ocr"):
+        return read_picture(made.replace(".ocr", ".png"), data.decode())
+    elif made.endswith(".speech"):
+        return heard(made.replace(".speech", ".wav"), data.decode())
     return PARSERS.load(detect(name, io.BytesIO(data)))().parse(Source(name, data), ParseLimits())
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkers.reviewed import document, expected, names, shown
+from chunkers.reviewed import FOLDER, document, expected, method_of, names, shown
 from gristmill.chunkers import CHUNKERS
 from gristmill.chunkers.families import bullet, family_of, is_title
 from gristmill.chunkers.levels import levelled
@@ -80,8 +82,17 @@ def test_a_reviewed_sample_gives_the_chunks_that_were_reviewed(name: str) -> Non
     assert shown(name) == expected(name).read_text(encoding="utf-8")
 
 
-def test_each_method_has_a_reviewed_sample() -> None:
-    assert {method for method in METHODS if any(name.startswith(method) for name in names())} == {*METHODS} - {"auto"}
+def test_each_method_has_three_real_documents_whose_source_and_licence_are_told() -> None:
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in (FOLDER / "README.md").read_text("utf-8").splitlines()
+        if line[:3] == "| `"
+    ]
+    told = {name.strip("`") for row in rows for name in row[0].split(", ") if all(row) and len(row) == 3}
+    real = [name for name in names() if name.partition(".")[0] in told]
+    assert {name.partition(".")[0] for name in real} == told
+    counted = Counter(map(method_of, real))
+    assert {method: counted[method] for method in METHODS if counted[method] < 3} == {"auto": 0}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import ClassVar
 
 from gristmill.chunkers import CHUNKERS
-from gristmill.chunkers.contents import is_name
 from gristmill.chunkers.families import DECIMAL, ENGLISH, LAW, bullet
 from gristmill.chunkers.signs import (
     ABSTRACT,
@@ -20,6 +19,8 @@ from gristmill.chunkers.signs import (
     QUESTION,
     QUESTIONS,
     REFERENCES,
+    TAGS,
+    is_contents,
     resume_part,
 )
 from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
@@ -93,7 +94,7 @@ def _by_table(look: _Look) -> tuple[str, str] | None:
     header = set(look.tables[0])
     if header & QUESTIONS and header & ANSWERS:
         return "qa", "its columns are questions and answers"
-    if len(header) == 2 and header & {"tags", "tag", "标签"}:
+    if len(header) == 2 and header & TAGS:
         return "tag", "its columns are texts and their tags"
     grid = next(block.table.grid() for block in look.blocks if block.table is not None)
     asked = sum(1 for row in grid if row and row[0].rstrip().endswith(("?", "？")))
@@ -172,7 +173,7 @@ def _book(look: _Look) -> tuple[str, str] | None:
 
 
 def _contents(look: _Look) -> tuple[str, str] | None:
-    if len(look.headings) >= _FEWEST["chapters"] and any(is_name(line) for line in look.lines[:_EARLY]):
+    if len(look.headings) >= _FEWEST["chapters"] and any(is_contents(line) for line in look.lines[:_EARLY]):
         return "book", "it has a table of contents"
     return None
 

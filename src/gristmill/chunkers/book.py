@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from gristmill.chunkers.contents import without_contents
-from gristmill.chunkers.levels import BODY, Group, grouped, levelled
+from gristmill.chunkers.levels import BODY, Group, Line, grouped, levelled
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import Block, ParsedDocument
@@ -26,8 +26,9 @@ class BookChunker(SectionChunker):
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         contents, lines = without_contents(levelled(document.blocks))
-        if contents:
-            yield Section(contents)
+        yield from contents.among(self._chapters(lines, settings, count))
+
+    def _chapters(self, lines: Sequence[Line], settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         if all(line.level == BODY for line in lines):
             yield Section([line.block for line in lines], limit=min(_PLAIN, settings.chunk_token_num))
             return

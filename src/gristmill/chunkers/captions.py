@@ -7,10 +7,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gristmill.chunkers.families import is_title
 from gristmill.ports.document import Block
 
 _TABLE = re.compile(r"\s*(?:table|tab\.|tabelle|tableau|表)\s*[0-9A-Z０-９一二三四五六七八九十]", re.I)
 _FIGURE = re.compile(r"\s*(?:fig|abb|图|圖|図)", re.I)
+_ENDS = ".。:：?？!！…"  # of what is no title
 _LONGEST = 300  # characters of a caption
 
 
@@ -47,6 +49,13 @@ def _is_above(found: list[Block]) -> bool:
 
 def _names_table(block: Block) -> bool:
     return block.kind in ("caption", "text") and _is_line(block) and bool(_TABLE.match(block.text))
+
+
+def announces(block: Block, after: Block | None) -> bool:
+    """Whether a line is the title of the table after it, though it does not say so."""
+    if after is None or after.table is None or block.kind != "text" or not _is_line(block):
+        return False
+    return is_title(block.text) and block.text.rstrip()[-1] not in _ENDS
 
 
 def _is_line(block: Block) -> bool:

@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 from gristmill.chunkers.levels import Line
+from gristmill.chunkers.sections import Section
+from gristmill.chunkers.signs import is_contents
 from gristmill.ports.document import Block
 
-_NAMES = frozenset(
-    ("contents", "tableofcontents", "listofcontents", "目录", "目錄", "目次", "inhalt", "inhaltsverzeichnis")
-)
 _FEWEST = 2  # entries
 _LOOK = 128  # entries of a table of contents that are looked at
 _LONGEST = 200  # characters of an entry
 _ENTRY = re.compile(r".*?(?:\.{3,}|…|\s|·{3,})\s*(?:[0-9]{1,4}|[ivxlc]{1,6})")  # a title, and the page that it is on
 
 
-def without_contents(lines: Sequence[Line]) -> tuple[list[Block], list[Line]]:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A table of contents, and how many blocks (a title) go before it."""
+
+    blocks: Sequence[Block] = ()
+    before: int = 0
+
+    def among(self, sections: Iterator[Section]) -> Iterator[Section]:
+        """The sections with that of the contents in its place: behind the first if that goes before it, else before all."""
+        if not self.blocks:
+            yield from sections
+            return
+        first = list(islice(sections, 1))
+        placed = (
+            [*first, Section(self.blocks)]
+            if first and len(first[0].blocks) <= self.before
+            else [Section(self.blocks), *first]
+        )
+        yield from placed
+        yield from sections
+
+
+def without_contents(lines: Sequence[Line]) -> tuple[Contents, list[Line]]:
     """A table of contents, and the lines without it. What it announces is not there twice.
 
     Its entries are tables, lines that end with a page's number, or what comes before its first entry is said again.
     """
     for first, line in enumerate(lines):
-        if is_name(line.block.text):
+        if is_contents(line.block.text):
             end = _end(lines, first + 1)
             if end > first + 1:
-                return [one.block for one in lines[first:end]], [*lines[:first], *lines[end:]]
-    return [], list(lines)
-
-
-def is_name(text: str) -> bool:
-    """Whether a line is what a table of contents is headed by."""
-    return "".join(text.split()).lower().rstrip(":：") in _NAMES
+                blocks = [one.block for one in lines[first:end]]
+                return Contents(blocks, before=first), [*lines[:first], *lines[end:]]
+    return Contents(), list(lines)
 
 
 def _end(lines: Sequence[Line], first: int) -> int:

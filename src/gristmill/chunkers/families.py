@@ -8,6 +8,7 @@ from collections.abc import Sequence
 _ZH = "[一二三四五六七八九十百千零〇○0-9０-９]+"
 _END = r"(?=\s*$|\s*[.:：、—–-]|\s+[A-ZÄÖÜ(\[“\"])"  # no sentence that speaks of a section: "Section 12 of the act"
 _ROMAN = r"(?:[IVXLC]+|[0-9]+[a-z]?)"
+_ROMAN_TITLE = r"[IVX]{1,5}\.\s+[^\n,.;]{3,60}$"  # a line that is nothing else: no initials of a name within a sentence
 _FAMILIES = tuple(
     tuple(re.compile(one) for one in family)
     for family in (
@@ -19,7 +20,7 @@ _FAMILIES = tuple(
             r"[（(][一二三四五六七八九十百]+[）)]",
         ),
         (
-            r"第\s*[0-9]+\s*章",
+            rf"第\s*[0-9]+\s*章|{_ROMAN_TITLE}",
             r"第\s*[0-9]+\s*节",
             r"[0-9]{1,2}(?:[.、](?![0-9])|\s+(?=[^\W\d]))",
             r"[0-9]{1,2}\.[0-9]{1,2}(?![0-9.a-zA-Z/%~-])",
@@ -36,9 +37,9 @@ _FAMILIES = tuple(
         (
             rf"(?i:part|title|book|teil|buch)\s+"
             rf"(?:(?i:one|two|three|four|five|six|seven|eight|nine|ten)|[IVXLC]+|[0-9]+){_END}",
-            rf"(?i:chapter|kapitel|abschnitt|subpart)\s+(?:{_ROMAN}|[A-Z]){_END}",
-            rf"(?:(?i:section|sec\.)|§)\s*[0-9]+[a-z]?(?:[.-][0-9]+[a-z]?)*{_END}",
-            rf"(?i:article|amendment|artikel|art\.)\s+{_ROMAN}{_END}",
+            rf"(?i:chapter|kapitel|abschnitt|subpart)\s+(?:{_ROMAN}|[A-Z]){_END}|{_ROMAN_TITLE}",
+            rf"(?:(?i:section\.?|sec\.)|§)\s*[0-9]+[a-z]?(?:[.-][0-9]+[a-z]?)*{_END}",
+            rf"(?i:article\.?|amendment|artikel|art\.)\s+{_ROMAN}{_END}",
         ),
         tuple(rf"#{{{n}}}(?!#)\s*" for n in range(1, 7)),
     )
@@ -60,8 +61,16 @@ def bullet(text: str, family: int) -> int:
     return next((n for n, one in enumerate(_FAMILIES[family], 1) if one.match(text)), 0)
 
 
-def family_of(texts: Sequence[str]) -> int:
-    """The family that most lines belong to, the first of equals; -1 where fewer than two belong to any."""
+def family_of(texts: Sequence[str], *, articles: bool = False) -> int:
+    """The family that most lines belong to, the first of equals; -1 where fewer than two belong to any.
+
+    With ``articles`` that of most articles, if there are two.
+    """
+    if articles:
+        counts = {n: sum(1 for text in texts if bullet(text, n) in depths) for n, depths in _ARTICLES.items()}
+        most_articles = max(counts, key=lambda n: counts[n])
+        if counts[most_articles] >= _FEWEST:
+            return most_articles
     found = [sum(1 for text in texts if bullet(text, n)) for n in range(len(_FAMILIES))]
     most = max(found)
     return found.index(most) if most >= _FEWEST else -1
@@ -85,6 +94,11 @@ def number_of(text: str, family: int) -> str:
 def is_sentence(text: str) -> bool:
     """Whether a text has the signs of a sentence, which a title has not."""
     return bool(_NO_TITLE.search(text))
+
+
+def is_numbered(text: str) -> bool:
+    """Whether a line begins with a number of any family."""
+    return any(bullet(text, family) for family in range(len(_FAMILIES)))
 
 
 def is_article(text: str) -> bool:

@@ -26,14 +26,16 @@ class LawsChunker(SectionChunker):
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         contents, lines = without_contents(levelled(document.blocks, numbered=True))
-        if contents:
-            yield Section(contents)
-        found = depths(lines)
-        if not found:
-            yield Section([line.block for line in lines])
-            return
-        for group in grouped(lines, _articles(lines) or found[min(1, len(found) - 1)]):
-            yield Section(group.blocks, group.above, above="\n".join(group.above), again="\n".join(group.own))
+        yield from contents.among(_units(lines))
+
+
+def _units(lines: Sequence[Line]) -> Iterator[Section]:
+    found = depths(lines)
+    if not found:
+        yield Section([line.block for line in lines])
+        return
+    for group in grouped(lines, _articles(lines) or found[min(1, len(found) - 1)]):
+        yield Section(group.blocks, group.above, above="\n".join(group.above), again="\n".join(group.own))
 
 
 def _articles(lines: Sequence[Line]) -> int:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gristmill.chunkers.families import ENGLISH, bullet, family_of, is_sentence, is_title, number_of
+from gristmill.chunkers.families import ENGLISH, bullet, family_of, is_numbered, is_sentence, is_title, number_of
+from gristmill.chunkers.signs import is_contents
 from gristmill.ports.document import Block
 
 BODY = 1_000  # the level of what is no heading
@@ -43,10 +44,10 @@ def levelled(blocks: Sequence[Block], *, numbered: bool = False) -> list[Line]:
 
     They are where the format knows no headings, and with ``numbered`` in any case.
     """
-    blocks = _with_title(blocks)
+    blocks = list(_with_first_lines(blocks))
     headings = [block for block in blocks if block.kind == "heading"]
     texts = [line for block in blocks if block.kind in _LINED for line in block.text.split("\n")]
-    family = family_of(texts) if numbered or len(headings) < _FEWEST else -1
+    family = family_of(texts, articles=numbered) if numbered or len(headings) < _FEWEST else -1
     known = _known(headings, family)
     lines = [
         _line(one, family, known)
@@ -67,15 +68,15 @@ def _put_sections_below(lines: Sequence[Line]) -> None:
             line.level = _SECTION + _ARTICLE - line.level
 
 
-def _with_title(blocks: Sequence[Block]) -> Sequence[Block]:
-    """The first block's first line on its own where it may be the title of a document without headings."""
-    if not blocks or blocks[0].kind != "text" or any(block.kind in _HEADINGS for block in blocks):
-        return blocks
-    first, sign, rest = blocks[0].text.partition("\n")
-    title = msgspec.structs.replace(blocks[0], text=first)
-    if not sign or not rest.strip() or not _may_be_title(title):
-        return blocks
-    return [title, msgspec.structs.replace(blocks[0], text=rest), *blocks[1:]]
+def _with_first_lines(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks, the first line on its own of one that begins with a title, or with what a table of contents is headed by."""
+    for n, block in enumerate(blocks):
+        first, sign, rest = block.text.partition("\n")
+        line = msgspec.structs.replace(block, text=first)
+        parted = (
+            block.kind == "text" and sign and rest.strip() and (is_contents(first) or (n == 0 and _may_be_title(line)))
+        )
+        yield from (line, msgspec.structs.replace(block, text=rest, marker="")) if parted else (block,)
 
 
 def _known(headings: Sequence[Block], family: int) -> dict[int, int]:
@@ -126,7 +127,7 @@ def _mark_title(lines: Sequence[Line]) -> None:
     if not headings or _TITLE in levels:
         return
     top, first = min(levels), headings[0]
-    if first.block.kind == "heading":
+    if first.block.kind == "heading" and not is_numbered(first.title):
         if len(levels) > 1 and first.level == top and levels[top] == 1:
             first.level = _TITLE
     elif lines[0] is not first and _may_be_title(lines[0].block):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from gristmill.chunkers.contents import without_contents
-from gristmill.chunkers.levels import Group, grouped, levelled, most_frequent
+from gristmill.chunkers.levels import Group, Line, grouped, levelled, most_frequent
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
 from gristmill.ports.document import ParsedDocument
@@ -27,20 +27,22 @@ class ManualChunker(SectionChunker):
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         contents, lines = without_contents(levelled(document.blocks))
-        if contents:
-            yield Section(contents)
-        held: Group | None = None
-        for group in grouped(lines, most_frequent(lines)):
-            if held is not None and held.own and len(group.above) < len(held.above):
-                yield _section(held)
-            elif held is not None:
-                group = Group([*held.blocks, *group.blocks], held.above, held.own)
-            held = group
-            if sum(count(block.text) for block in group.blocks) >= min(_FEW, settings.chunk_token_num):
-                yield _section(group)
-                held = None
-        if held is not None:
+        yield from contents.among(_sections(lines, settings, count))
+
+
+def _sections(lines: Sequence[Line], settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
+    held: Group | None = None
+    for group in grouped(lines, most_frequent(lines)):
+        if held is not None and held.own and len(group.above) < len(held.above):
             yield _section(held)
+        elif held is not None:
+            group = Group([*held.blocks, *group.blocks], held.above, held.own)
+        held = group
+        if sum(count(block.text) for block in group.blocks) >= min(_FEW, settings.chunk_token_num):
+            yield _section(group)
+            held = None
+    if held is not None:
+        yield _section(held)
 
 
 def _section(group: Group) -> Section:

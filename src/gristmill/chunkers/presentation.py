@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import ClassVar
 
+import msgspec
+
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.ports.chunker import ChunkSettings, TokenCount
-from gristmill.ports.document import ParsedDocument
+from gristmill.ports.document import Block, ParsedDocument
+
+_DEEPEST = 8  # levels of bullets
 
 
 class PresentationChunker(SectionChunker):
@@ -24,6 +28,13 @@ class PresentationChunker(SectionChunker):
         for _, blocks in groupby(
             document.blocks, key=lambda block: block.page or (block.boxes and block.boxes[0].page)
         ):
-            slide = list(blocks)
+            slide = list(map(_indented, blocks))
             title = next((block.text for block in slide if block.kind in ("heading", "title")), "")
             yield Section(slide, again=title, together=True)
+
+
+def _indented(block: Block) -> Block:
+    """A bullet, two blanks further in for each level."""
+    if block.kind != "list_item" or block.level < 1:
+        return block
+    return msgspec.structs.replace(block, text="  " * min(block.level, _DEEPEST) + block.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar
 
 import msgspec
@@ -30,6 +31,8 @@ _NUMBERED = tuple(
 )
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _FEWEST = 2
+_NUMBER = re.compile(r"(?:(?<=\s)|^)([0-9]{1,3})\s?[.、)](?![0-9])\s?(?=\S)")
+_ASKED = re.compile(r"(.*?[?？])(.*)", re.S)
 
 
 @dataclass
@@ -91,7 +94,7 @@ def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
         found = _labelled(lines)
     elif separator:
         found = _parted(lines, separator)
-    elif any(block.kind == "heading" for block in blocks):
+    elif sum(1 for block in blocks if block.kind == "heading") > int(_asks(lines)):
         found = _headed(blocks)
     else:
         found = _numbered(lines)
@@ -130,7 +133,7 @@ def _parted(lines: Sequence[Block], separator: str) -> Iterator[_Open]:
         first, sign, second = line.text.partition(separator)
         if line.kind == "text" and sign and separator not in second and first.strip():
             yield now
-            now = _Open([said_as(line, first.strip())], [said_as(line, second.strip())])
+            now = _Open([said_as(line, f"{line.marker} {first.strip()}".strip())], [said_as(line, second.strip())])
         else:
             now.answer.append(line)
     yield now
@@ -180,8 +183,39 @@ def _title(blocks: Sequence[Block]) -> Block | None:
     return headings[0] if alone else None
 
 
+def _asks(lines: Sequence[Block]) -> bool:
+    """Whether there are numbered questions, so that a single heading is but a title."""
+    said = [_said(part) for line in lines for part in _by_number(line)]
+    return sum(1 for text in said if _NUMBER.match(text) and _ASKED.search(text)) >= _FEWEST
+
+
+def _by_number(line: Block) -> Iterator[Block]:
+    """A line that begins with a number, parted before each next one: pairs that a parser took for one paragraph."""
+    text, places, number = _said(line), [0], 0
+    for match in _NUMBER.finditer(text) if line.table is None else ():
+        if match.start() == 0:
+            number = int(match[1])
+        elif number and int(match[1]) == number + 1:
+            number += 1
+            places.append(match.start())
+    if len(places) == 1:
+        yield line
+        return
+    for first, last in pairwise([*places, len(text)]):
+        yield said_as(line, text[first:last].strip())
+
+
+def _asked_and_said(line: Block) -> _Open:
+    """A numbered question, and what stands behind its question mark."""
+    match = _ASKED.search(_said(line))
+    if match is None or not match[2].strip():
+        return _Open([line])
+    return _Open([said_as(line, match[1])], [said_as(line, match[2].strip())])
+
+
 def _numbered(lines: Sequence[Block]) -> Iterator[_Open]:
     """Paragraphs that begin with numbers of one kind: the first kind that occurs twice."""
+    lines = [part for line in lines for part in _by_number(line)]
     matches: Callable[[str], object] | None = next(
         (one.match for one in _NUMBERED if sum(1 for line in lines if one.match(_said(line))) >= _FEWEST), None
     )
@@ -189,7 +223,7 @@ def _numbered(lines: Sequence[Block]) -> Iterator[_Open]:
     for line in lines:
         if matches is not None and matches(_said(line)) and line.kind in ("text", "list_item", "heading"):
             yield now
-            now = _Open([line])
+            now = _asked_and_said(line)
         else:
             now.answer.append(line)
     yield now

@@ -19,24 +19,31 @@ _NAME = re.compile(r"(?:^|\n|\|)\s*(?:姓\s*名|name)\s*[:：]\s*([^\n|，,；;]
 _GENDER = re.compile(r"(?:性\s*别|gender|sex)\s*[:：]\s*(男|女|male|female)|(?<![\w])(男|女)(?=\s*[，,|/\s])", re.I)
 _AGE = re.compile(r"(?:年\s*龄|age)\s*[:：]\s*(\d{2})|(\d{2})\s*岁", re.I)
 _BIRTH = re.compile(
-    r"(?:出\s*生(?:日期|年月)?|born|(?:date of )?birth(?:day)?)\s*[:：]?\s*([\w .,/年月日-]{4,20}\d[日月年]?)", re.I
+    r"(?:出\s*生(?:日期|年月)?|born|(?:date of )?birth(?:day)?)\s*[:：]?\s*"
+    r"(\d{4}\s*年(?:\s*\d{1,2}\s*月)?(?:\s*\d{1,2}\s*日)?|[\w .,/-]{3,20}\d)",
+    re.I,
 )
 _YEARS = re.compile(
     r"(\d{1,2})\+?\s*(?:years?(?:'|’)?\s+(?:of\s+)?(?:\w+\s+){0,3}experience|年(?:以上)?(?:工作)?经[验历])", re.I
 )
 _SCHOOL = re.compile(
     r"((?:[A-Z][\w&.'-]+\s+){1,5}(?:University|College|Institute)(?:\s+of(?:\s+[A-Z]\w+){1,4})?"
-    r"|University of(?:\s+[A-Z]\w+){1,3}|[\u4e00-\u9fff]{2,12}(?:大学|学院))"
+    r"|University of(?:\s+[A-Z]\w+){1,3}|[\u4e00-\u9fff]{2,12}(?:大学|学院|学堂|专门学校))"
 )
+_OF = r"['’]?s?(?:\s+(?:of|in|degree)\b|\s*(?=[,，|;；]|$))"  # a degree, and nobody who masters something
 _DEGREES = (
-    ("PhD", re.compile(r"\b(?:Ph\.?\s?D|Doctor(?:ate)?)\b|博士", re.I)),
-    ("Master", re.compile(r"\b(?:Master(?:['’]?s)?|M\.?Sc|MBA|M\.?A)\b|硕士|研究生", re.I)),
-    ("Bachelor", re.compile(r"\b(?:Bachelor(?:['’]?s)?|B\.?Sc|B\.?Eng|B\.?A)\b|本科|学士", re.I)),
+    ("PhD", re.compile(rf"(?-i:\bPh\.?\s?D\b)|\bDoctor(?:ate{_OF}|\s+of\b)|博士", re.I | re.M)),
+    ("Master", re.compile(rf"\bMaster{_OF}|(?-i:\bM\.?Sc\b|\bMBA\b|\bM\.A\.|\bMA\s+in\b)|硕士|研究生", re.I | re.M)),
+    (
+        "Bachelor",
+        re.compile(rf"\bBachelor{_OF}|(?-i:\bB\.?Sc\b|\bB\.?Eng\b|\bB\.A\.|\bBA\s+in\b)|本科|学士", re.I | re.M),
+    ),
     ("College", re.compile(r"\bAssociate(?:['’]?s)? degree\b|大专|专科", re.I)),
 )
 _DATE = r"(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z.]*\s+)?\d{4}(?:\s*[./年-]\s*\d{1,2}(?!\d))?\s*月?"
 _PERIOD = re.compile(rf"{_DATE}\s*(?:-|–|—|~|至|到|to)+\s*(?:{_DATE}|present|now|today|current|至今|今)", re.I)
 _SEVERAL = 2
+_OF_MODEL = "resume:"  # before the labels of such fields in a document's meta
 _STATIONS = ("Work", "Projects", "Education")
 _MOST_NAME = 4  # words
 _HEADED = re.compile(
@@ -48,8 +55,8 @@ class ResumeChunker(SectionChunker):
     """What rules can tell of a person as a chunk of fields, then a chunk for each part, and for each station in it.
 
     Name, phone, email, gender, age, birth, school, highest degree and years of experience are taken from where they are
-    written; nothing is computed or guessed from other facts. Every chunk ends with who it is about. Stations begin at a
-    line with a period ("2019 - 2023").
+    written; nothing is computed or guessed from other facts. Fields that a model found (``meta``) go before those. Every
+    chunk ends with who it is about. Stations begin at a line with a period ("2019 - 2023").
     """
 
     name: ClassVar[str] = "resume"
@@ -58,9 +65,11 @@ class ResumeChunker(SectionChunker):
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
         lines = list(blocks_of_lines(document.blocks))
-        fields = _fields(lines)
+        parts = list(_parts(lines))
+        fields = _fields(lines, [line for label, blocks in parts if label == "Education" for line in blocks])
+        fields |= _of_model(document)
         about = _about(fields)
-        for label, blocks in _parts(lines):
+        for label, blocks in parts:
             if not label:
                 yield _basic(fields, blocks)
             elif label in _STATIONS:
@@ -114,9 +123,10 @@ def _basic(fields: dict[str, str], blocks: Sequence[Block]) -> Section:
     return Section([record, *blocks], ["Basic Info"], together=True, kind="record")
 
 
-def _fields(lines: Sequence[Block]) -> dict[str, str]:
-    """What is written about the person, by label."""
+def _fields(lines: Sequence[Block], learnt: Sequence[Block]) -> dict[str, str]:
+    """What is written about the person, by label. Where a person has learnt is written in the part on that, if there is one."""
     text = "\n".join(_texts(lines))
+    schools = "\n".join(_texts(learnt or lines))
     found = {
         "Name": _name(lines, text),
         "Phone": _first(PHONE.finditer(_PERIOD.sub(" ", text))),
@@ -124,11 +134,17 @@ def _fields(lines: Sequence[Block]) -> dict[str, str]:
         "Gender": _first(_GENDER.finditer(text)),
         "Age": _first(_AGE.finditer(text)),
         "Birth": _first(_BIRTH.finditer(text)),
-        "School": _first(_SCHOOL.finditer(text)),
+        "School": _first(_SCHOOL.finditer(schools)),
         "Degree": next((degree for degree, words in _DEGREES if words.search(text)), ""),
         "Experience": _years(text),
     }
     return {label: value for label, value in found.items() if value}
+
+
+def _of_model(document: ParsedDocument) -> dict[str, str]:
+    """The fields that a language model found, by label, where one was asked."""
+    found = document.meta.items()
+    return {key.removeprefix(_OF_MODEL): value for key, value in found if key.startswith(_OF_MODEL) and value}
 
 
 def _texts(lines: Sequence[Block]) -> Iterator[str]:
@@ -163,6 +179,6 @@ def _name(lines: Sequence[Block], text: str) -> str:
 
 
 def _about(fields: dict[str, str]) -> str:
-    labels = ("Name", "Phone", "Email", "Degree", "Experience")
+    labels = ("Name", "Phone", "Email", "Company", "Degree", "Experience")
     found = [f"{label}: {fields[label]}" for label in labels if label in fields]
     return f"[{' | '.join(found)}]" if found else ""

@@ -58,7 +58,7 @@ def heads_of(table: Table, rows: Sequence[Sequence[str]]) -> int:
     whose other values are numbers.
     """
     if table.header_rows or len(rows) < _PAIR:
-        return min(table.header_rows, len(rows))
+        return min(max(table.header_rows, _spanned_heads(table, rows)), len(rows))
     first = next(
         (n for n, row in enumerate(rows[: _MOST_HEADS + 1]) if _has_numbers(row) and not _names_columns(row)), 0
     )
@@ -68,6 +68,16 @@ def heads_of(table: Table, rows: Sequence[Sequence[str]]) -> int:
         return 0
     columns = ([row[col] for row in rows[1:] if row[col]] for col, name in enumerate(rows[0]) if name)
     return int(any(column and all(map(_NUMBER.fullmatch, column)) for column in columns))
+
+
+def _spanned_heads(table: Table, rows: Sequence[Sequence[str]]) -> int:
+    """How many rows the header has by the cells of its first: as many as the deepest spans, two where one is wide."""
+    top = [cell for cell in table.cells if cell.row == 0 and cell.text.strip()]
+    deepest = max((cell.rowspan for cell in top), default=0)
+    wide = len(top) > 1 and any(1 < cell.colspan < table.cols for cell in top)
+    named = len(rows) > _PAIR and not any(_NUMBER.fullmatch(value) for value in rows[1]) and _has_numbers(rows[2])
+    deepest = max(deepest, _PAIR if wide and named else 0)
+    return deepest if deepest <= _MOST_HEADS and deepest < len(rows) else 0
 
 
 def _above(rows: Sequence[Sequence[str]], first: int) -> int:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 
-QUESTION = re.compile(r"\s*(?:问题|提问|question|user|q|问)(?:\s*\d{1,4})?\s*[:：.．、]\s*", re.I)
+QUESTION = re.compile(r"\s*(?:问题|提问|question|user|q|问)(?:\s*\d{1,4})?\s*[:：.．、]\s*(?:\d{1,4}[.．、]\s+)?", re.I)
 ANSWER = re.compile(r"\s*(?:答案|回答|answer|assistant|a|答)(?:\s*\d{1,4})?\s*[:：.．、]\s*", re.I)
 QUESTIONS = frozenset(("question", "questions", "q", "问题", "提问"))
+TAGS = frozenset(("tags", "tag", "keywords", "标签", "关键词"))
 ANSWERS = frozenset(("answer", "answers", "a", "答案", "回答"))
 ABSTRACT = re.compile(r"\s*(?:abstract|summary|摘\s*要)(?:\b|(?=[^a-z]))\s*[.:：—–-]*\s*", re.I)
 REFERENCES = re.compile(r"\s*(?:[0-9]{1,2}\.?\s+)?(?:references|bibliography|参考文献)\s*[.:：]?\s*", re.I)
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")
 PHONE = re.compile(r"(?<![\w.])(?:\+\d{1,3}[ -]?)?(?:\(\d{1,4}\)[ -]?)?\d(?:[ -]?\d){6,13}(?![\w.])")
+
+_CONTENTS = frozenset(
+    ("contents", "tableofcontents", "listofcontents", "目录", "目錄", "目次", "inhalt", "inhaltsverzeichnis")
+)
 
 _RESUME = {
     "Education": r"education(?:al background)?|academic background|教\s*育(?:背\s*景|经\s*历)?",
@@ -30,6 +35,11 @@ _RESUME_HEADS = {
     label: re.compile(rf"\s*(?:[一二三四五六七八九十]、|[0-9]\.)?\s*(?:{words})\s*[:：]?\s*", re.I)
     for label, words in _RESUME.items()
 }
+
+
+def is_contents(line: str) -> bool:
+    """Whether a line is what a table of contents is headed by."""
+    return "".join(line.split()).lower().rstrip(":：") in _CONTENTS
 
 
 def resume_part(line: str) -> str:

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from gristmill.chunkers.rows import Pair, blocks_of_lines, by_tables, caption_of, pairs_of, said_as, separator_of
 from gristmill.chunkers.sections import Section, SectionChunker
+from gristmill.chunkers.signs import TAGS
 from gristmill.ports.chunker import ChunkSettings, TokenCount
-from gristmill.ports.document import Block, ParsedDocument
+from gristmill.ports.document import Block, ParsedDocument, Table
 
 _COMMA = re.compile(r"[,，、;；]")
 
@@ -34,7 +35,7 @@ class TagChunker(SectionChunker):
 def _of_table(block: Block) -> Iterator[Section]:
     assert block.table is not None
     path = caption_of(block.table)
-    pairs = list(pairs_of(block.table))
+    pairs = list(pairs_of(block.table, skip=int(_names_tags(block.table))))
     if path and not pairs:
         yield Section([said_as(block, path[0])])
     for found in pairs:
@@ -42,6 +43,11 @@ def _of_table(block: Block) -> Iterator[Section]:
             yield Section([said_as(block, found.first)], path, tags=_tags([found.second, *found.rest]))
         else:
             yield Section([said_as(block, "\n".join(found))], path)
+
+
+def _names_tags(table: Table) -> bool:
+    """Whether the first row says that the second column is tags."""
+    return table.rows > 1 and [value.strip().lower() in TAGS for value in table.grid()[0][:2]] == [False, True]
 
 
 def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
@@ -53,7 +59,7 @@ def _of_text(blocks: Sequence[Block]) -> Iterator[Section]:
     for line in blocks_of_lines(blocks):
         content, sign, tags = line.text.rpartition(separator)
         if line.kind == "text" and sign and separator not in content and content.strip() and tags.strip():
-            yield Section([*waiting, said_as(line, content.strip())], tags=_tags([tags]))
+            yield Section([*waiting, said_as(line, f"{line.marker} {content.strip()}".strip())], tags=_tags([tags]))
             waiting = []
         else:
             waiting.append(line)

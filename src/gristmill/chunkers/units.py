@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import msgspec
 
+from gristmill.chunkers.captions import announces
 from gristmill.chunkers.cuts import grouped, pieces
 from gristmill.chunkers.markup import html_of
 from gristmill.chunkers.rows import heads_of, values_of
@@ -23,7 +25,11 @@ _FEW = 64  # tokens of a line that goes with what it announces
 
 @dataclass(slots=True)
 class Unit:
-    """A piece of text with its place. ``alone``: it does not share a chunk with what stands before and after it."""
+    """A piece of text with its place.
+
+    ``alone``: it does not share a chunk with what stands before and after it. ``leads``: it announces what follows, as
+    headings and lines that end with a colon do.
+    """
 
     text: str
     tokens: int
@@ -34,15 +40,14 @@ class Unit:
     asset: str = ""
     alone: bool = False
     joint: str = "\n"  # what parts it from the unit before
+    leads: bool = False
+
+    def __post_init__(self) -> None:
+        self.leads = self.heading or (self.tokens <= _FEW and self.text.rstrip().endswith((":", "：")))
 
     @property
     def heading(self) -> bool:
         return self.kind in _HEADINGS
-
-    @property
-    def leads(self) -> bool:
-        """Whether it announces what follows: a heading, or a line that ends with a colon."""
-        return self.heading or (self.tokens <= _FEW and self.text.rstrip().endswith((":", "：")))
 
 
 def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -> Iterator[Unit]:
@@ -51,10 +56,11 @@ def units(blocks: Sequence[Block], settings: ChunkSettings, count: TokenCount) -
     What is cut leaves room for the headings just above it, so that none of them stands alone.
     """
     limit, lead = settings.chunk_token_num, 0
-    for block in blocks:
+    for block, after in zip_longest(blocks, blocks[1:]):
         room = lead if lead <= limit // 4 else 0
         below = msgspec.structs.replace(settings, chunk_token_num=limit - room) if room else settings
         for unit in _of_block(block, below, count):
+            unit.leads = unit.leads or announces(block, after)
             lead = lead + unit.tokens + 1 if unit.leads else 0
             yield unit
 
