@@ -59,6 +59,7 @@ class PageText:
         self._frame = Frame.of(page)
         self._count = max(0, self._textpage.count_chars())
         self._text = _characters(self._textpage.raw, self._count) if self._count else ""
+        self._placed: list[tuple[Line, int, int]] = []  # the lines with their first glyph and the one after their last
 
     def __enter__(self) -> PageText:
         return self
@@ -68,13 +69,26 @@ class PageText:
 
     def lines(self) -> list[Line]:
         """The lines in the order of the content stream: few calls a line instead of four a glyph."""
-        return list(_lines(self._textpage.raw, self._text, self._count, self._frame))
+        self._placed = list(_lines(self._textpage.raw, self._text, self._count, self._frame))
+        return [line for line, _, _ in self._placed]
 
-    def words(self) -> list[Word]:
-        """The words by their glyphs' boxes: dear, so only for pages that may hold a table."""
+    def words(self, without: Sequence[Sides] = ()) -> list[Word]:
+        """The words by their glyphs' boxes, but for those of lines in the places ``without``, once the lines were asked for.
+
+        Dear, so only for pages that may hold a table.
+        """
         raw, text = self._textpage.raw, self._text
         glyphs: Sequence[str] = text if len(text) == self._count else _glyphs(raw, self._count)
-        return list(_words(raw, glyphs, self._frame))
+        return [word for piece in self._wanted(without) for word in _words(raw, glyphs, self._frame, piece)]
+
+    def _wanted(self, without: Sequence[Sides]) -> Iterator[range]:
+        """The glyphs but for those of the lines in these places."""
+        at = 0
+        for line, first, last in self._placed if without else ():
+            if any(_inside(line, sides) for sides in without):
+                yield range(at, first)
+                at = last
+        yield range(at, self._count)
 
 
 def _characters(raw: Any, count: int) -> str:
@@ -83,7 +97,11 @@ def _characters(raw: Any, count: int) -> str:
     return buffer.raw[: max(0, got - 1) * 2].decode("utf-16-le", "surrogatepass")
 
 
-def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[Line]:
+def _inside(line: Line, sides: Sides) -> bool:
+    return sides[0] <= line.x0 and line.x1 <= sides[2] and sides[1] <= (line.y0 + line.y1) / 2 <= sides[3]
+
+
+def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[tuple[Line, int, int]]:
     left, top, right, bottom = (ctypes.c_double() for _ in range(4))
     same = _units(text) == count
     at = 0
@@ -104,7 +122,7 @@ def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[Line]:
                 em = _em(raw, first)
                 if em > 0 and any(box[3] - box[1] < _FLAT * em for box in boxes):
                     boxes = [_outlined(raw, first, first + length - 1, em, frame)]
-                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first), em)
+                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first), em), first, first + length
         at += _units(whole) + 1
 
 
@@ -151,12 +169,13 @@ def _line(text: str, boxes: list[Sides], weight: int, em: float) -> Line:
     )
 
 
-def _words(raw: Any, glyphs: Sequence[str], frame: Frame) -> Iterator[Word]:
+def _words(raw: Any, glyphs: Sequence[str], frame: Frame, wanted: range) -> Iterator[Word]:
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
     upright, west, north = not frame.quarters, frame.left, frame.top
     word: Word | None = None
     tallest = 0.0
-    for number, glyph in enumerate(glyphs):
+    for number in wanted:
+        glyph = glyphs[number]
         if glyph in _BLANKS or (glyph in _HYPHENS and pdfium.FPDFText_IsGenerated(raw, number) == 1):
             if word:
                 yield word

@@ -14,7 +14,7 @@ from gristmill.parsers.pdf.frame import Frame
 from gristmill.parsers.pdf.layout import PageLines
 from gristmill.parsers.pdf.lines import PageText
 from gristmill.parsers.pdf.scans import is_scan, read_scan
-from gristmill.parsers.pdf.tables import may_hold_tables, place_tables
+from gristmill.parsers.pdf.tables import may_hold_tables, place_tables, without_tables
 
 
 def read_page(document: Any, number: int, name: str) -> PageLines:
@@ -30,7 +30,7 @@ def read_page(document: Any, number: int, name: str) -> PageLines:
             lines = ordered(text.lines())
             found = PageLines(number + 1, width, height, lines)
             if may_hold_tables(lines, seen):
-                place_tables(found, text.words(), seen)
+                place_tables(found, text.words(without_tables(lines, seen)), seen)
         if is_scan(page, lines, width, height):
             found.unread = not ocr.installed()
             if not found.unread:

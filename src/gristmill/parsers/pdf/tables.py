@@ -31,6 +31,12 @@ def may_hold_tables(lines: Sequence[Line], found: Drawn | None = None) -> bool:
     return sum(line.gaps or _numeric(line.text) for line in lines) + beside >= _FEWEST_ROWS
 
 
+def without_tables(lines: Sequence[Line], found: Drawn | None = None) -> list[Sides]:
+    """Where no words have to be looked for: in columns of running text, where no rules may frame them."""
+    framing = found is not None and len(found.level) > 1 and len(found.upright) > 1
+    return [] if framing else list(_prose(lines))
+
+
 def place_tables(page: PageLines, words: Sequence[Word], found: Drawn | None = None) -> None:
     """Find the tables of a page, and put each in the place of the lines that it holds."""
     covered: set[int] = set()
