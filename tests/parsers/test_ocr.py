@@ -151,10 +151,8 @@ def png(width: int, height: int) -> bytes:
         (lambda: png(300_000, 300_000), DocumentTooLarge, "max_pixels"),
         (lambda: packed.picture("x")[:200], DamagedDocument, "damaged picture"),
         (lambda: b"GIF89a\x10\0\x10\0noise", DamagedDocument, "damaged picture"),
-        (lambda: packed.picture(""), EmptyDocument, "no text"),
-        (lambda: packed.picture("x", size=(1, 1)), EmptyDocument, "no text"),
     ],
-    ids=["bomb", "larger bomb", "cut", "noise", "blank", "one pixel"],
+    ids=["bomb", "larger bomb", "cut", "noise"],
 )
 def test_a_picture_that_cannot_be_read_says_why(
     fake: FakeOcr, data: Callable[[], bytes], error: type[Exception], said: str
@@ -162,6 +160,14 @@ def test_a_picture_that_cannot_be_read_says_why(
     with pytest.raises(error, match=said) as caught:
         read(data())
     assert "file.png" in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(400, 200), (1, 1)])
+def test_a_picture_without_words_is_a_figure_of_its_size(fake: FakeOcr, size: tuple[int, int]) -> None:
+    document = read(packed.picture("", size=size))
+    [block] = document.blocks
+    asset = document.assets[block.asset]
+    assert (block.kind, block.text, asset.width, asset.height) == ("figure", "", *size)
 
 
 @pytest.mark.usefixtures("without_extra")

@@ -115,8 +115,17 @@ class TestSpeech:
         assert (first.blocks, first.warnings) == ([], ["a.wav cannot be heard: unknown codec"])
         assert second.blocks[0].text == "words that were said"
         assert third.blocks[0].text == "before"
-        unheard = run(within(recording("a.wav")), cache).children[0]
+        unheard = run(within(recording("a.wav"), pictures()), cache).children[0]
         assert "models.transcription" in unheard.warnings[0]
+
+    def test_where_nothing_else_is_inside_it_is_the_document_that_is_refused(self, cache: StageCache) -> None:
+        with pytest.raises(
+            EmptyDocument, match=r"a\.zip holds nothing.* the first of 2 reasons: a\.wav .*transcription"
+        ):
+            run(within(recording("a.wav"), recording("b.wav")), cache)
+
+    def test_a_document_that_is_empty_for_other_reasons_is_left_to_the_end(self, cache: StageCache) -> None:
+        assert run(within(), cache).blocks == []
 
     @pytest.mark.parametrize("trouble", [ModelUnavailable("busy", retry_after=7.0), ModelRefused("check api_key")])
     def test_what_is_no_fault_of_the_recording_ends_the_attempt_and_is_tried_again(
@@ -208,6 +217,7 @@ class TestPictures:
         photo = pictures("photo", format_="image", text="")
         with pytest.raises(EmptyDocument, match=r"file.image.*models.vision"):
             run(photo, cache)
+        assert run(photo, cache, "picture").blocks == photo.blocks
         assert run(photo, cache, describer=FakeDescriber()).blocks[-1].text == "a picture of 5 bytes"
 
     def test_other_attachments_are_no_pictures(self, cache: StageCache) -> None:

@@ -52,10 +52,15 @@ class PictureChunker(SectionChunker):
         yield from (_picture(around, document) for _ in around[:1])
 
 
+def _of_picture(block: Block) -> bool:
+    """Whether it was read on a picture, or a model says it of one."""
+    return block.source == "ocr" or (block.source == "meta" and block.kind == "caption")
+
+
 def _is_picture(document: ParsedDocument) -> bool:
     """Whether the document is one picture, and its blocks what was read on it."""
     figures = sum(1 for block in document.blocks if block.kind == "figure")
-    read = all(block.kind == "figure" or block.source == "ocr" for block in document.blocks)
+    read = all(block.kind == "figure" or _of_picture(block) for block in document.blocks)
     return len(document.blocks) > 0 and figures <= 1 and read
 
 

@@ -30,27 +30,27 @@ _ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, Typ
 class ImageParser(Parser):
     """The lines of a picture as paragraphs with their places, in reading order; each page of a TIFF file. And the picture.
 
-    A picture without text in it is an EmptyDocument.
+    A picture without text in it is a figure alone: the pipeline has a model describe it, or refuses it.
     """
 
     name: ClassVar[str] = "image"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
         blocks = Blocks(source.name, limits)
         pages: list[Page] = []
         with _opened(source, limits) as picture:
+            width, height = picture.size
             mime = Image.MIME.get(picture.format or "", "application/octet-stream")
             for number, frame in enumerate(_frames(picture, source.name, limits), 1):
                 scale = _points(picture)
                 pages.append(Page(number, round(frame.width * scale, 1), round(frame.height * scale, 1), source="ocr"))
                 blocks.add_all(_read(frame, number, scale))
-        blocks.require_text("holds no text that OCR finds")
         key = content_digest(source.data)
         sides = Box(1, 0.0, 0.0, pages[0].width, pages[0].height)
         blocks.add(Block("figure", "", boxes=[sides], page=1, asset=key))
-        asset = Asset(key, mime, source.data, name=source.name)
+        asset = Asset(key, mime, source.data, name=source.name, width=width, height=height)
         return ParsedDocument(
             "image", blocks, pages, assets={key: asset}, parser=f"image/{self.version}", name=source.name
         )

@@ -24,7 +24,7 @@ VERSION = "1"
 MOST_PICTURES = 1000  # of one document
 MOST_DESCRIPTION = 8_000  # characters
 MOST_WORDS = 32  # a picture with more of them is text, and was read
-RESUME = "resume"
+PICTURE, RESUME = "picture", "resume"  # methods
 
 Load = Callable[[str], bytes]  # the bytes of a picture or recording by its asset id
 Pace = Callable[[str], None]  # waits until one more request may be made for this use: transcription, vision, chat
@@ -80,12 +80,12 @@ def enrich(
     Speech takes the place of its recording. A description stands below the first figure of its picture, as a caption of
     source ``meta``. The fields of a resume (``method`` resume) are in ``meta`` as ``resume:LABEL``. What a model refuses leaves
     a warning; a recording that is the whole document raises. Raises UnsupportedDocument for sound where no model hears it,
-    EmptyDocument where nothing is said and where nothing can be read on a picture, and what models raise.
+    EmptyDocument where nothing is said, and where there is no word and something that was not read; and what models raise.
     """
     desk = Desk(models, cache, load, pace, report)
     heard = _heard(document, desk, whole=True)
     seen = _seen(heard, desk)
-    _require_words(seen)
+    _require_words(seen, method)
     if method == RESUME and models.chat is not None:
         return read_fields(seen, models.chat, cache, KIND, lambda: pace("chat"))
     return seen
@@ -192,10 +192,28 @@ def _described(document: ParsedDocument, assets: Sequence[str], model: Describer
     return found
 
 
-def _require_words(document: ParsedDocument) -> None:
-    """A picture on which nothing was read, and of which nothing was said, is no text."""
-    if document.format == "image" and not any(block.text.strip() for block in document.blocks):
+def _require_words(document: ParsedDocument, method: str) -> None:
+    """A picture without words that nobody described is for the method ``picture`` only, which says what can be said of it."""
+    if method == PICTURE or _has_words(document):
+        return
+    if document.format == "image":
         raise EmptyDocument(
-            f"{document.name} holds no text that OCR finds, and no model described it; pictures without words are read where"
-            " models.vision is set"
+            f"{document.name} holds no text that OCR finds, and no model described it: set models.vision, or choose the method"
+            " picture"
         )
+    reasons = list(_warnings(document))
+    if reasons:
+        raise EmptyDocument(
+            f"{document.name} holds nothing that can be read; the first of {len(reasons)} reasons: {reasons[0]}"
+        )
+
+
+def _has_words(document: ParsedDocument) -> bool:
+    words = any(block.table is not None or block.text.strip() for block in document.blocks)
+    return words or any(map(_has_words, document.children))
+
+
+def _warnings(document: ParsedDocument) -> Iterator[str]:
+    yield from document.warnings
+    for child in document.children:
+        yield from _warnings(child)

@@ -166,9 +166,9 @@ def _outcome(parser: Parser, source: Source) -> ParsedDocument | DocumentError:
 
 
 def has_text(document: ParsedDocument) -> bool:
-    """Whether there is anything to search for in it, or to be heard by a model."""
-    heard = any(block.kind == "speech" and block.asset for block in document.blocks)
-    return heard or any(True for _ in lines_of(document)) or any(map(has_text, document.children))
+    """Whether there is anything to search for in it, or to be heard or seen by a model."""
+    read = document.format in ("audio", "image") and any(block.asset for block in document.blocks)
+    return read or any(True for _ in lines_of(document)) or any(map(has_text, document.children))
 
 
 def lines_of(document: ParsedDocument) -> Iterator[str]:
