@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,6 +40,42 @@ def test_a_scratch_folder_is_gone_at_its_end_and_one_of_a_dead_process_when_it_i
     aged(used, 10.0)
     assert sweep_scratch(before=NOW - 50.0) == 1
     assert [path.name for path in temp.iterdir()] == [used.name]
+
+
+def test_a_folder_in_use_stays_however_old_it_is(temp: Path) -> None:
+    with scratch() as own:
+        aged(Path(own), 1_000_000.0)
+        assert sweep_scratch(before=NOW) == 0
+        assert Path(own).exists()
+    assert list(temp.iterdir()) == []
+
+
+KILLED = """
+import sys, tempfile
+from gristmill.base.confine import confined
+with confined("parser"), tempfile.NamedTemporaryFile() as file:
+    print(file.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_parser_wrote_is_removed_though_it_was_killed(temp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL in the middle of a parse: the sweep finds its folder, which nobody holds now."""
+    monkeypatch.setenv("TMPDIR", str(temp))
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parsing:
+        assert parsing.stdout is not None
+        file = Path(parsing.stdout.readline().strip())
+        assert file.exists()
+        assert file.parent.parent == temp
+        later = file.parent.stat().st_mtime + 1
+        assert sweep_scratch(before=later) == 0
+        parsing.kill()
+        parsing.wait()
+    assert file.exists()
+    assert sweep_scratch(before=later) == 1
+    assert list(temp.iterdir()) == []
 
 
 def test_nothing_else_is_touched(temp: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from gristmill.base.errors import BlobMissing, NotFound
+from gristmill.base.scratch import sweep_scratch
 from gristmill.base.settings import Settings
 from gristmill.cli.plan import Plan
 from gristmill.cli.report import Outcome, Totals, outcome_of
@@ -22,6 +23,7 @@ from gristmill.engine import stacks
 from gristmill.engine.worker import Worker
 from gristmill.pipeline.service import FileSubmit
 from gristmill.pipeline.settings import IngestSettings
+from gristmill.pipeline.tidy import SCRATCH_SECONDS
 from gristmill.ports.catalog import Catalog, Dataset, Document, Failure, Run, RunState
 from gristmill.wiring import TENANT, Services, close_ports, make_worker, open_ports, open_services, shared_out
 
@@ -212,6 +214,7 @@ def run(
             return await Session(services, dataset, full, show, totals, retry).run(plan)
 
     stacks.serve()
+    sweep_scratch(before=ports.clock.now() - SCRATCH_SECONDS)
     try:
         interrupted = anyio.run(ingest)
     finally:

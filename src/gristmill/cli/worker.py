@@ -21,7 +21,7 @@ from gristmill.engine.child import MasterLink, work
 from gristmill.engine.diagnostics import MemoryTrace
 from gristmill.engine.hooks import Hooks
 from gristmill.engine.worker import Worker
-from gristmill.pipeline.tidy import keep_tidy
+from gristmill.pipeline.tidy import SCRATCH_SECONDS, keep_tidy
 from gristmill.wiring import close_ports, make_worker, open_ports, open_services, traced, worker_options
 
 
@@ -92,7 +92,7 @@ def _pipeline(settings: Settings, slots: int | None, name: str, link: MasterLink
                 keep_tidy, settings.home / "logs", SystemClock(),
                 every=settings.pipeline.sweep_seconds,
                 keep_logs=settings.worker.keep_logs_seconds,
-                keep_scratch=2 * settings.worker.time_limit,
+                keep_scratch=SCRATCH_SECONDS,
             )  # fmt: skip
             return await _work(worker, services.broker, settings, link, health, beside=[reconcile, tidy])
 

@@ -15,11 +15,12 @@ from gristmill.base.scratch import sweep_scratch
 
 log = get_logger(__name__)
 
+SCRATCH_SECONDS = 60.0  # age at which a scratch folder that no process holds is removed
 TRACES = ("*_snapshot_*.trace", "*_snapshot_*.part", "*.log.1")  # in the folder of logs
 
 
 def tidy(logs: Path, now: float, *, keep_logs: float, keep_scratch: float) -> int:
-    """Remove old snapshots and logs, and scratch folders that nobody can be using. Returns how many."""
+    """Remove old snapshots and logs, and scratch folders of processes that are dead. Returns how many."""
     return sweep_scratch(before=now - keep_scratch) + _removed(_traces(logs), before=now - keep_logs)
 
 
