@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +20,7 @@ from gristmill.parsers.pdf.words import (
     height_of,
     is_cjk,
     is_number,
+    joined,
     rows_of,
     segments_of,
 )
@@ -32,11 +34,13 @@ _WORDY = 5.5  # words in a cell, on average, from which few columns are prose
 _FEW_WORDS = 2.5  # words in a cell, on average, below which it is never prose
 _MOST_TEXT_COLUMNS = 4
 _EDGE_TO_EDGE = 0.75  # the part of a column's width that a line of running text takes
-_TITLE = 0.4  # of the usual number of pieces in a row: one with fewer stands over several columns
+_TITLE = 0.55  # of the usual number of pieces in a row: one with fewer stands over several columns
 _FEW_ROWS = 6  # of which none may reach over a gap
 _RIVER = 0.3  # of the text's height: numbers that stand closer are one
 _FEWEST_IN_RIVER = 4  # rows
 _MOST_OF = 0.7  # the share of rows that have such a gap
+_SCALE = 4  # numbers that a scale has
+_NUMBER = re.compile(r"-?\d{1,9}(?:,\d{3})*(?:\.\d{1,9})?")
 _LINE = re.compile(r"[-_=\u2013\u2014]{5,}")  # drawn with letters
 _MARKER = re.compile(r"[(\[]?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)\]]+|[^\w\s(\[]|o")  # of an item: number or bullet
 
@@ -127,10 +131,28 @@ def _grid(run: Sequence[Row], columns: Sequence[tuple[float, float]], height: fl
     filled = sum(len(row.cells) for row in rows) / (len(rows) * len(columns))
     wordy = statistics.mean(len(text.split()) if not is_cjk(text) else len(text) / 2 for text in texts)
     numeric = sum(map(is_number, texts)) / len(texts)
-    if filled < _FULL or _is_list(rows) or (numeric < 0.5 and _is_prose(run, columns, wordy)):
+    if filled < _FULL or _is_list(rows) or _is_diagram(rows) or (numeric < 0.5 and _is_prose(run, columns, wordy)):
         return []
     merged = _unwrapped(rows, len(columns), height)
     return merged if len(merged) >= 2 else []
+
+
+def _is_diagram(rows: Sequence[_GridRow]) -> bool:
+    """Whether these are the scales of a diagram, equal steps of numbers, with little beside them."""
+    columns: dict[int, list[str]] = defaultdict(list)
+    for row in rows:
+        for column, (text, _) in row.cells.items():
+            columns[column].append(text)
+    scales = [texts for texts in columns.values() if _is_scale(texts)]
+    return bool(scales) and sum(len(row.cells) for row in rows) - sum(map(len, scales)) < len(rows)
+
+
+def _is_scale(texts: Sequence[str]) -> bool:
+    numbers = [float(text.replace(",", "")) for text in texts if _NUMBER.fullmatch(text)]
+    if len(numbers) < max(_SCALE, 0.6 * len(texts)):
+        return False
+    steps = [round(after - before, 6) for before, after in pairwise(numbers)]
+    return steps[0] != 0 and sum(step == steps[0] for step in steps) >= 0.8 * len(steps)
 
 
 def _is_list(rows: Sequence[_GridRow]) -> bool:
@@ -213,15 +235,25 @@ def _unwrapped(rows: Sequence[_GridRow], columns: int, height: float) -> list[_G
     merged: list[_GridRow] = []
     for row in rows:
         above = merged[-1] if merged else None
-        few = len(row.cells) <= max(1, columns // 2) and 0 not in row.cells
-        if above and few and row.y0 - above.y1 < 0.5 * height and set(row.cells) <= set(above.cells):
+        if above and (_continues(above, row, columns, height) or _stands_beside(above, row)):
             for column, (text, last) in row.cells.items():
-                before = above.cells[column]
-                above.cells[column] = (f"{before[0]} {text}", max(before[1], last))
-            above.y1 = row.y1
+                before = above.cells.get(column)
+                above.cells[column] = (joined([before[0], text]), max(before[1], last)) if before else (text, last)
+            above.y1 = max(above.y1, row.y1)
         else:
             merged.append(_GridRow(dict(row.cells), row.y0, row.y1))
     return merged
+
+
+def _continues(above: _GridRow, row: _GridRow, columns: int, height: float) -> bool:
+    """Whether a row is the rest of cells above: there are few, close below, and none at the left."""
+    few = len(row.cells) <= max(1, columns // 2) and 0 not in row.cells
+    return few and row.y0 - above.y1 < 0.5 * height and set(row.cells) <= set(above.cells)
+
+
+def _stands_beside(above: _GridRow, row: _GridRow) -> bool:
+    """Whether values stand beside the middle of a label of several lines."""
+    return row.y0 < above.y1 and ((set(above.cells) == {0}) != (set(row.cells) == {0}) or 0 not in row.cells)
 
 
 def _found(rows: Sequence[_GridRow], run: Sequence[Row]) -> FoundTable:
