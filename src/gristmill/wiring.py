@@ -33,11 +33,11 @@ from gristmill.pipeline.enrich import Models
 from gristmill.pipeline.parser_config import chunk_settings
 from gristmill.pipeline.plan import QUEUE
 from gristmill.pipeline.service import IngestService
-from gristmill.pipeline.settings import IngestSettings, ModelIds
+from gristmill.pipeline.settings import IngestSettings, ModelIds, load_settings
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
 from gristmill.pipeline.work import Ports
 from gristmill.ports.cache import StageCache
-from gristmill.ports.catalog import Catalog, Dataset
+from gristmill.ports.catalog import Catalog, Dataset, Run
 from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.docstore import DocStore
 from gristmill.ports.model import Embedder
@@ -245,6 +245,19 @@ def ingest_settings(
         embedder=dataset.embedder,
         models=model_ids(settings),
         pages_per_part=own.pages_per_part,
+    )
+
+
+def again_settings(
+    settings: Settings, run: Run, method: str | None = None, parser_config: Mapping[str, Any] | None = None
+) -> IngestSettings:
+    """What a document was ingested with, and what goes before it; the models that read it are those that are set now."""
+    kept = load_settings(run.settings)
+    return msgspec.structs.replace(
+        kept,
+        method=chunk_method(method or kept.method),
+        chunk=chunk_settings(parser_config or {}, kept.chunk),
+        models=model_ids(settings),
     )
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from cli.conftest import Cli, write
 from gristmill.base import sqlite
+from gristmill.base.settings import load_settings
 from gristmill.cli.main import COMMANDS, run
+from gristmill.wiring import TENANT, open_catalog
 
 SECRET = "sk-0123456789abcdef"
 
@@ -176,6 +178,31 @@ def test_a_document_is_queued_anew_and_cancelled(filled: Cli) -> None:
     filled("documents", "cancel", "leases.md")
     shown = filled("documents", "show", "leases.md", "--json").json
     assert (shown["status"], shown["chunks"]) == ("cancelled", 1)
+
+
+def test_a_retry_keeps_method_and_parameters_but_for_what_is_given(filled: Cli, folder: Path) -> None:
+    def latest() -> tuple[str, int, str]:
+        catalog = open_catalog(load_settings(home=filled.home))
+        [found] = [one for one in catalog.documents(TENANT) if one.name == "leases.md"]
+        settings = catalog.run(found.run_id).settings
+        catalog.close()
+        return settings["method"], settings["chunk"].get("chunk_token_num", 512), settings["chunk"].get("delimiter", "")
+
+    filled("documents", "retry", "leases.md", "--method", "book", "--set", "chunk_token_num=99", "--set", "delimiter=;")
+    assert latest() == ("book", 99, ";")
+    filled("documents", "retry", "leases.md")
+    assert latest() == ("book", 99, ";")
+    filled("documents", "retry", "leases.md", "--set", "chunk_token_num=88")
+    assert latest() == ("book", 88, ";")
+    for words, said in (
+        (["--method", "x"], "no chunk method"),
+        (["--set", "x=1"], "no parameter"),
+        (["--set", "x"], "KEY=VALUE"),
+    ):
+        refused = filled("documents", "retry", "leases.md", *words)
+        assert refused.code == 2
+        assert said in refused.err
+    assert latest() == ("book", 88, ";")
 
 
 # -- datasets

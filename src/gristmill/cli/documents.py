@@ -23,13 +23,13 @@ from gristmill.cli.output import (
     printable,
     when,
 )
+from gristmill.cli.parameters import parameters_option, parser_config
 from gristmill.cli.picture import picture_of
-from gristmill.pipeline.settings import load_settings
 from gristmill.pipeline.work import Ports
 from gristmill.ports.catalog import Catalog, Document
 from gristmill.ports.docstore import Record, Space
 from gristmill.search.ragflow import ragflow_record
-from gristmill.wiring import TENANT, open_catalog, open_services, opened_ports
+from gristmill.wiring import TENANT, again_settings, open_catalog, open_services, opened_ports
 
 dataset_option = click.option("--dataset", help="Only this dataset.")
 
@@ -154,18 +154,27 @@ def delete(face: Face, document_ids: tuple[str, ...], yes: bool, as_json: bool) 
 
 @command.command("retry")
 @click.argument("document_ids", nargs=-1, required=True)
+@click.option("--method", help="Another chunk method than the last time.")
+@parameters_option
 @json_option
 @click.pass_obj
-def retry(face: Face, document_ids: tuple[str, ...], as_json: bool) -> None:
-    """Ingest stored documents anew; a running worker, or the next ingest, does it."""
+def retry(
+    face: Face, document_ids: tuple[str, ...], method: str | None, parameters: tuple[str, ...], as_json: bool
+) -> None:
+    """Ingest stored documents anew; a running worker, or the next ingest, does it.
+
+    Method and parameters are those of the last time, but for what is given here. The models are those that are set now.
+    """
+    config = parser_config(parameters)
     with opened_ports(face.settings) as ports:
         found = [_find(ports.catalog, one) for one in document_ids]
+        runs = [ports.catalog.run(one.run_id) for one in found]
+        wanted = [again_settings(face.settings, run, method, config) for run in runs]
 
         async def step() -> None:
             async with open_services(face.settings, ports) as services:
-                for one in found:
-                    run = ports.catalog.run(one.run_id)
-                    await services.service.retry(TENANT, one.id, load_settings(run.settings))
+                for one, settings in zip(found, wanted, strict=True):
+                    await services.service.retry(TENANT, one.id, settings)
 
         anyio.run(step)
     _told(found, "queued", as_json=as_json)

