@@ -115,6 +115,60 @@ def test_html_is_read_as_it_is_shown(html: str, expected: list[Shape]) -> None:
     assert shapes("html", html) == expected
 
 
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<ol><li>a<li>b<ol type=a><li>c</ol><li value=7>d</ol>", [("1.", "a"), ("2.", "b"), ("a.", "c"), ("7.", "d")]),
+        ("<ol start=3><li><p>a</p><p>more</p></li><li>b</ol>", [("3.", "a"), ("", "more"), ("4.", "b")]),
+        ("<ul><li>a</ul>", [("", "a")]),
+        ("<ol start=x><li>a<li value=99999999999>b</ol>", [("1.", "a"), ("2.", "b")]),
+    ],
+)
+def test_items_of_html_lists_have_their_numbers(html: str, expected: list[tuple[str, str]]) -> None:
+    assert [(block.marker, block.text) for block in parse("html", html).blocks] == expected
+
+
+def test_html_says_what_is_navigation_and_code_says_its_language() -> None:
+    html = """<nav><a>Home</a></nav><article><h1>A</h1><pre class="brush: js">x</pre>
+    <pre><code class="language-python">y</code></pre><pre>z</pre><aside>by the way</aside></article><footer>(c)</footer>"""
+    assert [(block.text, block.attrs) for block in parse("html", html).blocks] == [
+        ("Home", {"part": "navigation"}), ("A", {}), ("x", {"language": "js"}), ("y", {"language": "python"}), ("z", {}),
+        ("by the way", {"part": "aside"}), ("(c)", {"part": "footer"}),
+    ]  # fmt: skip
+
+
+def test_a_pages_title_is_read_unless_a_heading_says_it_and_what_it_says_of_itself_is_meta() -> None:
+    head = (
+        "<html lang=de><head><title>Duck - An  Encyclopedia</title><meta name=Description content='About ducks'></head>"
+    )
+    document = parse("html", f"{head}<h1>Duck</h1><p>words")
+    assert [block.text for block in document.blocks] == ["Duck", "words"]
+    assert document.meta == {
+        "encoding": "utf-8", "title": "Duck - An Encyclopedia", "description": "About ducks", "language": "de",
+    }  # fmt: skip
+    assert shapes("html", f"{head}<h1>Swan</h1>")[0] == ("title", 1, "Duck - An Encyclopedia")
+
+
+def test_formulas_are_read_as_their_author_wrote_them_and_readings_above_characters_are_left_out() -> None:
+    tex = '<annotation encoding="application/x-tex">x^2</annotation>'
+    assert shapes("html", f"<p>so <math><semantics><msup><mi>x</mi><mn>2</mn></msup>{tex}</semantics></math> is") == [
+        ("text", 0, "so x^2 is")
+    ]
+    assert shapes("html", "<p><ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>です") == [("text", 0, "漢字です")]
+
+
+def test_a_table_that_only_frames_something_in_a_cell_is_read_once() -> None:
+    html = "<table><tr><th>a<th>b<tr><td><table><tr><td><h4>frame</h4></table><td>c</table>"
+    assert rows("html", html) == [["a", "b"], ["frame", "c"]]
+
+
+def test_html_spans_that_make_a_table_of_millions_are_refused() -> None:
+    with pytest.raises(DocumentTooLarge, match="max_cells"):
+        parse("html", f"<table>{'<tr><td rowspan=1000>a<td>b' * 2_000}</table>", max_cells=100_000)
+    with pytest.raises(DocumentTooLarge, match="max_cells"):
+        parse("html", f"<table>{'<tr><td colspan=1000>a<td>b' * 200}</table>", max_cells=100_000)
+
+
 def test_html_tables_are_rows_with_or_without_names_for_their_columns() -> None:
     plain = "<table><tr><td>a<td>b<tr><td>1<td>2</table>"
     assert rows("html", plain) == [["a", "b"], ["1", "2"]]

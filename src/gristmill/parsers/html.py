@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from selectolax.lexbor import LexborHTMLParser
 
 from gristmill.base.errors import DamagedDocument
-from gristmill.parsers.bounds import Blocks, check_size, too_large
+from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.charset import decode
 from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
-_DROPPED = "script,style,noscript,template,iframe,object,embed,svg,math>annotation,select,head>*:not(title)"
+_DROPPED = "script,style,noscript,template,iframe,object,embed,svg,select,rt,rp,head>*:not(title)"
+_LANGUAGE = re.compile(r"\b(?:lang(?:uage)?-|highlight-(?:source-)?|brush:\s*)([\w+#-]+)", re.I)
 _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
 _VOID = frozenset(
     b"area base br col embed hr img input link meta param source track wbr p li td tr th dd dt option".split()
@@ -40,38 +41,72 @@ _BLOCKS = frozenset(
     thead title tr ul caption textarea""".split()
 )
 _LISTS = frozenset(("ul", "ol", "menu", "dir"))
+_PARTS = {"nav": "navigation", "footer": "footer", "aside": "aside"}
+_NESTED = 20  # tables in tables; below them, all only place things on the page
+_MOST_NUMBERED = 1_000_000
+_LETTERS = 26
+_FIRST = 30  # blocks at the beginning of a page
 
 
 class HtmlParser(Parser):
-    """Headings, paragraphs, lists with their depth, tables with spans, code, quotes, captions."""
+    """Headings, paragraphs, lists with depth and numbers, tables with spans, code with its language, quotes, captions.
+
+    All text is kept. What stands in ``nav``, ``footer`` and ``aside`` says so in ``attrs``: part. Title, description and
+    language of the page are in ``meta``; a title that no heading repeats is a block.
+    """
 
     name: ClassVar[str] = "html"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
         check_depth(source.data, source.name, limits.max_depth)
         declared = _DECLARED.search(source.data[:_HEAD])
         text, encoding = decode(source.data, declared=declared[1].decode("ascii") if declared else "")
-        tree = _tree(text, source.name)
+        tree = LexborHTMLParser(text)
+        if tree.root is None:
+            raise DamagedDocument(f"{source.name} cannot be read as HTML.")
+        meta = {"encoding": encoding, **_meta(tree)}
+        _prune(tree)
+        found = Blocks(source.name, limits)
+        for block in _Walk(source.name, limits).blocks(tree.body or tree.root):
+            found.add(block)
         blocks = Blocks(source.name, limits)
-        title = tree.css_first("head>title")
-        meta = {"encoding": encoding, "title": _squeezed(title.text()) if title else ""}
-        for block in _Walk().blocks(tree.body or tree.root):
-            blocks.add(block)
-        if not blocks and meta["title"]:
+        if not _says(found, meta["title"]):
             blocks.add(Block("title", meta["title"], level=1))
+        blocks.add_all(found)
         blocks.require_text("holds no text")
         return ParsedDocument("html", blocks, meta=meta, parser=f"html/{self.version}", name=source.name)
 
 
-def _tree(text: str, name: str) -> LexborHTMLParser:
-    tree = LexborHTMLParser(text)
-    if tree.root is None:
-        raise DamagedDocument(f"{name} cannot be read as HTML.")
+def _says(blocks: Sequence[Block], title: str) -> bool:
+    """Whether the page itself begins with its title, or has a heading that is part of it."""
+    title = title.casefold()
+    return any(title in block.text.casefold() for block in blocks[:_FIRST]) or any(
+        block.kind == "heading" and block.text.casefold() in title for block in blocks
+    )
+
+
+def _meta(tree: LexborHTMLParser) -> dict[str, str]:
+    """What the page says of itself; the title is always there."""
+    title = tree.css_first("head>title")
+    meta = {"title": _squeezed(title.text()) if title else ""}
+    described = tree.css_first('head>meta[name="description" i]')
+    language = tree.css_first("html[lang]")
+    meta["description"] = _squeezed(described.attributes.get("content") or "") if described else ""
+    meta["language"] = _squeezed(language.attributes.get("lang") or "") if language else ""
+    return {name: clean(value) for name, value in meta.items() if value or name == "title"}
+
+
+def _prune(tree: LexborHTMLParser) -> None:
+    """Take out what is no text; formulas as their author wrote them."""
+    for node in tree.css("math"):
+        written = node.css_first('annotation[encoding="application/x-tex"]')
+        words = written.text() if written is not None else node.attributes.get("alttext")
+        if words and node.parent is not None:
+            node.replace_with(f" {_squeezed(words)} ")
     for node in tree.css(_DROPPED):
         node.decompose()
-    return tree
 
 
 def check_depth(data: bytes, name: str, most: int) -> None:
@@ -89,9 +124,14 @@ def check_depth(data: bytes, name: str, most: int) -> None:
 class _Walk:
     """One pass over the tree without recursion; text is gathered until a block element begins or ends."""
 
+    name: str
+    limits: ParseLimits
     texts: list[str] = field(default_factory=list)
     kinds: list[tuple[Kind, int]] = field(default_factory=list)
-    lists: int = 0
+    lists: list[_List] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    marker: str = ""
+    language: str = ""
 
     def blocks(self, root: Any) -> Iterator[Block]:
         for event, node in _events(root, whole_tables=True):
@@ -103,25 +143,38 @@ class _Walk:
                 self.texts.append("\n" if event == "enter" else "")
             elif event == "table":
                 yield from self._flush()
-                yield from _tables(node)
+                for block in _tables(node, self.name, self.limits):
+                    yield self._placed(block)
             elif tag in _BLOCKS:
                 yield from self._flush()
-                self._mark(tag, entering=event == "enter")
+                self._mark(node, entering=event == "enter")
             elif tag == "img" and event == "enter" and node.attributes.get("alt"):
                 self.texts.append(f" {node.attributes['alt']} ")
+            elif tag == "code" and self._preformatted:
+                self.language = self.language or _language(node)
         yield from self._flush()
 
     @property
     def _preformatted(self) -> bool:
         return bool(self.kinds) and self.kinds[-1][0] == "code"
 
-    def _mark(self, tag: str, *, entering: bool) -> None:
-        if tag in _LISTS:
-            self.lists += 1 if entering else -1
+    def _mark(self, node: Any, *, entering: bool) -> None:
+        tag = node.tag
+        if tag in _LISTS and entering:
+            self.lists.append(_List(node.attributes) if tag == "ol" else _List())
+        elif tag in _LISTS and self.lists:
+            self.lists.pop()
+        if tag == "li":
+            self.marker = self.lists[-1].next(node.attributes.get("value")) if entering and self.lists else ""
+        if tag in _PARTS and entering:
+            self.parts.append(_PARTS[tag])
+        elif tag in _PARTS and self.parts:
+            self.parts.pop()
         kind = _KINDS.get(tag)
         if kind and entering:
-            level = int(tag[1]) if kind == "heading" else self.lists if kind == "list_item" else 0
+            level = int(tag[1]) if kind == "heading" else len(self.lists) if kind == "list_item" else 0
             self.kinds.append((kind, level))
+            self.language = _language(node) if kind == "code" else ""
         elif kind and self.kinds:
             self.kinds.pop()
 
@@ -131,23 +184,64 @@ class _Walk:
         kind, level = self.kinds[-1] if self.kinds else ("text", 0)
         text = raw if kind == "code" else "\n".join(_squeezed(line) for line in raw.split("\n"))
         if text.strip():
-            yield Block(kind, text, level=level)
+            marker, self.marker = (self.marker, "") if kind == "list_item" else ("", self.marker)
+            attrs = {"language": self.language} if kind == "code" and self.language else {}
+            yield self._placed(Block(kind, text, level=level, marker=marker, attrs=attrs))
+
+    def _placed(self, block: Block) -> Block:
+        if self.parts:
+            block.attrs = block.attrs | {"part": self.parts[-1]}
+        return block
+
+
+class _List:
+    """How far a list has counted; one without numbers never does."""
+
+    def __init__(self, attributes: Mapping[str, str | None] | None = None) -> None:
+        self._kind = (attributes.get("type") or "1") if attributes is not None else ""
+        self._number = _whole(attributes.get("start"), 1) if attributes is not None else 0
+
+    def next(self, value: str | None) -> str:
+        """What stands before the next item."""
+        if not self._kind:
+            return ""
+        number = _whole(value, self._number)
+        self._number = number + 1
+        if self._kind in ("a", "A") and 0 < number <= _LETTERS:
+            return f"{chr(ord(self._kind) + number - 1)}."
+        return f"{number}."
+
+
+def _whole(value: str | None, default: int) -> int:
+    return (
+        min(int(value), _MOST_NUMBERED) if value and value.isascii() and value.isdigit() and len(value) < 9 else default
+    )
+
+
+def _language(node: Any) -> str:
+    """The language that code says it is in, by the customs of those who colour it."""
+    classes = node.attributes.get("class") or ""
+    found = _LANGUAGE.search(classes)
+    return found[1].lower() if found else (node.attributes.get("data-lang") or "").lower()
 
 
 def _events(root: Any, *, whole_tables: bool) -> Iterator[tuple[Event, Any]]:
     """The tree in order: elements when they begin and end, texts, and, if so wished, tables as a whole."""
     node, entering = root, True
+    tables = 0  # around this node
     while node is not None:
         down = None
         if not entering:
+            tables -= node.tag == "table"
             yield "leave", node
         elif node.is_text_node:
             yield "text", node
-        elif whole_tables and node.tag == "table" and not _is_layout(node):
+        elif whole_tables and node.tag == "table" and tables < _NESTED and not _is_layout(node):
             yield "table", node
         elif node.is_element_node:
             yield "enter", node
             down = node.child
+            tables += node.tag == "table" and down is not None
             if down is None:
                 yield "leave", node
         if down is not None:
@@ -178,40 +272,44 @@ def _own(table: Any, selector: str) -> list[Any]:
     return [one for one in table.css(selector) if _owner(one) == table.mem_id]
 
 
-def _tables(node: Any) -> Iterator[Block]:
-    """A table, and after it those that are nested in its cells."""
-    yield _table(node)
+def _tables(node: Any, name: str, limits: ParseLimits) -> Iterator[Block]:
+    """A table, and after it those that are nested in its cells; the words of mere frames stand in the cells."""
+    yield _table(node, name, limits)
     for inner in node.css("table"):
-        if inner.mem_id != node.mem_id:
-            yield _table(inner)
+        if inner.mem_id != node.mem_id and not _is_layout(inner):
+            yield _table(inner, name, limits)
 
 
-def _table(node: Any) -> Block:
+def _table(node: Any, name: str, limits: ParseLimits) -> Block:
     """The rows of this table, cells with their spans."""
     rows = _own(node, "tr")
     cells: list[Cell] = []
-    taken: set[tuple[int, int]] = set()
+    taken: list[int] = []  # the row down to which each column is taken by a cell above
+    width = steps = 0
     for number, row in enumerate(rows):
         column = 0
         for item in row.iter():
             if item.tag not in ("td", "th"):
                 continue
-            while (number, column) in taken:
+            while column < len(taken) and taken[column] > number:
                 column += 1
             wide = _span(item, "colspan")
             high = min(_span(item, "rowspan"), len(rows) - number)
             cells.append(Cell(_cell_text(item), number, column, high, wide, item.tag == "th"))
             if high > 1:
-                taken.update((number + r, column + c) for r in range(1, high) for c in range(wide))
+                taken.extend([0] * (column + wide - len(taken)))
+                taken[column : column + wide] = [number + high] * wide
             column += wide
-    width = max((cell.col + cell.colspan for cell in cells), default=0)
+        width = max(width, column)
+        steps += max(column, width)
+        if steps > limits.max_cells:
+            raise too_large(name, "cells in a table", f"more than {limits.max_cells}", limits.max_cells, "max_cells")
     caption = node.css_first("caption")
     bodies = [cell.row for cell in cells if not cell.header]
     heads = min(bodies, default=min(1, len(rows)))  # rows of nothing but names; of a table of names the first
     title = _squeezed(caption.text()) if caption is not None and _owner(caption) == node.mem_id else ""
-    table = Table(len(rows), width, cells, heads, title)
     if cells:
-        return Block("table", title, table=table)
+        return Block("table", title, table=Table(len(rows), width, cells, heads, title))
     return Block("text", _cell_text(node))
 
 

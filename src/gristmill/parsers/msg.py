@@ -128,7 +128,8 @@ def _body(storage: _Storage, name: str, limits: ParseLimits, warnings: list[str]
         html = storage.binary(_HTML) or storage.text(_HTML).encode("utf-8", "replace")
         if html.strip():
             text = decode(html, declared=code_page(storage.fixed(_INTERNET_PAGE)))[0].encode("utf-8", "replace")
-            yield from PARSERS.load("html")().parse(Source(name, text), limits).blocks
+            blocks = PARSERS.load("html")().parse(Source(name, text), limits).blocks
+            yield from (block for block in blocks if block.kind != "title")
         elif rtf := storage.binary(_RTF):
             yield from PARSERS.load("rtf")().parse(Source(name, unpacked(rtf, limits.max_text)), limits).blocks
     except DocumentError as exc:
