@@ -30,7 +30,7 @@ from gristmill.engine.task import App
 from gristmill.engine.worker import Worker
 from gristmill.parsers import PARSERS, splits
 from gristmill.pipeline.enrich import Models
-from gristmill.pipeline.parser_config import chunk_settings
+from gristmill.pipeline.parser_config import chunk_settings, read_settings
 from gristmill.pipeline.plan import QUEUE
 from gristmill.pipeline.service import IngestService
 from gristmill.pipeline.settings import IngestSettings, ModelIds, load_settings
@@ -41,7 +41,7 @@ from gristmill.ports.catalog import Catalog, Dataset, Run
 from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.docstore import DocStore
 from gristmill.ports.model import Embedder
-from gristmill.ports.parser import ParseLimits
+from gristmill.ports.parser import ParseLimits, ReadSettings
 from gristmill.providers import CHATS, DESCRIBERS, EMBEDDERS, TRANSCRIBERS, default_embedder
 from gristmill.storages import STORAGES
 
@@ -242,6 +242,7 @@ def ingest_settings(
     return IngestSettings(
         method=chunk_method(method or own.method),
         chunk=chunk_settings(parser_config or {}, chunk),
+        read=read_settings(parser_config or {}, ReadSettings()),
         embedder=dataset.embedder,
         models=model_ids(settings),
         pages_per_part=own.pages_per_part,
@@ -257,6 +258,7 @@ def again_settings(
         kept,
         method=chunk_method(method or kept.method),
         chunk=chunk_settings(parser_config or {}, kept.chunk),
+        read=read_settings(parser_config or {}, kept.read),
         models=model_ids(settings),
     )
 

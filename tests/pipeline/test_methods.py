@@ -9,10 +9,11 @@ import pytest
 
 from gristmill.base.errors import SettingsError
 from gristmill.pipeline.index import embedded_text
-from gristmill.pipeline.parser_config import KNOWN, REFUSED, chunk_settings
+from gristmill.pipeline.parser_config import KNOWN, REFUSED, chunk_settings, read_settings
 from gristmill.pipeline.settings import IngestSettings
 from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.document import Chunk
+from gristmill.ports.parser import ReadSettings
 from pipeline.home import Home, csv, paragraphs, pdf
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +35,19 @@ async def test_the_pages_that_a_user_sets_go_before_those_of_the_method(home: Ho
     settings = IngestSettings(method="paper", embedder="lexical", pages_per_part=5)
     document = await home.ingest(pdf(home.files / "long.pdf", 25), settings)
     assert home.ports.catalog.run(document.run_id).parts == 6
+
+
+async def test_only_the_pages_that_are_wanted_are_read(home: Home) -> None:
+    path = pdf(home.files / "long.pdf", 25)
+    for wanted, pages in ((((2, 3), (20, 99)), [2, 3, *range(20, 26)]), (((25, 25),), [25]), ((), list(range(1, 26)))):
+        document = await home.ingest(path, msgspec.structs.replace(wanting("naive"), read=ReadSettings(pages=wanted)))
+        assert sorted({page for chunk in home.chunks(document) for page in chunk.pages}) == pages
+        text = " ".join(chunk.content for chunk in home.chunks(document))
+        assert [n for n in range(1, 26) if f"Page {n} tells" in text] == pages
+        assert document.pages == len(pages)
+    none = await home.ingest(path, msgspec.structs.replace(wanting("naive"), read=ReadSettings(pages=((26, 30),))))
+    assert none.failure is not None
+    assert none.failure.type == "EmptyDocument"
 
 
 async def test_all_parts_take_the_method_that_the_first_calls_for_and_the_log_says_why(home: Home) -> None:
@@ -91,12 +105,35 @@ def test_a_vector_is_of_the_questions_that_a_text_answers_but_does_not_ask() -> 
         ({"table_column_roles": {"a": "vectorize"}}, "table_column_roles", {"a": "indexing"}),
         ({"table_column_mode": "manual", "table_column_roles": {"a": "both"}}, "table_column_roles", {"a": "both"}),
         ({"table_column_mode": "auto", "table_column_roles": {"a": "metadata"}}, "table_column_roles", {}),
-        ({"layout_recognize": "DeepDOC", "pages": [], "llm_id": ""}, "chunk_token_num", 512),
+        ({"layout_recognize": "DeepDOC", "pages": [[1, 2]], "llm_id": ""}, "chunk_token_num", 512),
     ],
     ids=str,
 )
 def test_the_sources_parameters_are_understood(config: dict[str, Any], field: str, value: Any) -> None:
     assert getattr(chunk_settings(config, ChunkSettings()), field) == value
+
+
+@pytest.mark.parametrize(
+    ("config", "pages"),
+    [
+        ({}, ((7, 7),)),
+        ({"pages": [[3, 4], [1, 1]]}, ((1, 1), (3, 4))),
+        ({"pages": []}, ()),
+        ({"pages": [[1, 100_000]]}, ()),
+        ({"pages": [[1, 1_000_000]]}, ()),
+    ],
+    ids=str,
+)
+def test_pages_are_ranges_and_none_are_all(config: dict[str, Any], pages: tuple[tuple[int, int], ...]) -> None:
+    assert read_settings(config, ReadSettings(pages=((7, 7),))).pages == pages
+
+
+@pytest.mark.parametrize(
+    "pages", [[[0, 3]], [[3, 2]], [[1]], "1-3", 3, [["1", "2"]], [[1, 2]] * 101, {"a": 1}], ids=str
+)
+def test_what_is_no_range_of_pages_is_refused(pages: Any) -> None:
+    with pytest.raises(SettingsError, match="pages="):
+        read_settings({"pages": pages}, ReadSettings())
 
 
 @pytest.mark.parametrize("key", sorted(REFUSED))

@@ -18,8 +18,9 @@ from gristmill.cli.plan import Plan, look
 from gristmill.cli.report import Totals
 from gristmill.cli.show import Lines, Show, ShowJson
 from gristmill.cli.walk import check, is_url, walk
-from gristmill.pipeline.parser_config import chunk_settings
+from gristmill.pipeline.parser_config import chunk_settings, read_settings
 from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.parser import ReadSettings
 from gristmill.wiring import chunk_method, ensure_dataset, ingest_settings, open_catalog
 
 
@@ -60,6 +61,7 @@ def command(
     chunk_method(method or settings.pipeline.method)
     config = parser_config(parameters)
     chunk_settings(config, ChunkSettings())  # refused before anything is made
+    read_settings(config, ReadSettings())
     catalog = open_catalog(settings)
     target = ensure_dataset(settings, catalog, dataset or settings.pipeline.dataset, embedder)
     wanted = ingest_settings(settings, target, method, config)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from gristmill.base.errors import SettingsError
 from gristmill.base.settings.model import Pipeline
 from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.parser import ReadSettings
 
 _MODEL = "it needs a chat model, and this release calls none while it ingests"
 _LATER = "this release does not do it"
@@ -27,19 +28,20 @@ REFUSED = {
     "filename_embd_weight": "vectors are made of the text alone",
     "analyze_hyperlink": "links are never followed",
     "layout_recognize": "documents are read by the parsers of this release only",
-    "pages": "a document is read from its first page to its last",
     "table_column_mode": "it is auto, or manual with table_column_roles",
     "image_table_context_window": "set table_context_size and image_context_size",
 }
 _IDLE: dict[str, tuple[Any, ...]] = {  # values that ask for nothing but what is done anyway
     "layout_recognize": ("DeepDOC", "Plain Text"),
     "table_column_mode": ("auto", "manual"),
-    "pages": ([[1, 100_000]], [[1, 1_000_000]]),
     "topn_tags": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),  # counts with tag_kb_ids only
 }
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\r": "\r"}
 _DELIMITERS = ("delimiter", "children_delimiter")
-KNOWN = ChunkSettings.__struct_fields__
+_PAGES = "pages"
+_MOST_RANGES = 100
+_EVERY = 100_000  # the last page of the source's range of all pages, or one behind that
+KNOWN = (*ChunkSettings.__struct_fields__, _PAGES)
 
 
 def chunk_settings(config: Mapping[str, Any], base: ChunkSettings) -> ChunkSettings:
@@ -49,6 +51,8 @@ def chunk_settings(config: Mapping[str, Any], base: ChunkSettings) -> ChunkSetti
     """
     wanted: dict[str, Any] = {}
     for key, value in _flat(config).items():
+        if key == _PAGES:
+            continue  # see read_settings
         if key in KNOWN:
             wanted[key] = _unescaped(value) if key in _DELIMITERS else value
         elif key in REFUSED or key in _IDLE:
@@ -57,6 +61,22 @@ def chunk_settings(config: Mapping[str, Any], base: ChunkSettings) -> ChunkSetti
         else:
             raise SettingsError(f"there is no parameter {key!r}; known: {', '.join(KNOWN)}")
     return msgspec.structs.replace(base, **_checked(wanted))
+
+
+def read_settings(config: Mapping[str, Any], base: ReadSettings) -> ReadSettings:
+    """``base`` with what the ``parser_config`` sets of the reading. Raises SettingsError, as ``chunk_settings`` does."""
+    if _PAGES not in config:
+        return base
+    try:
+        pages = msgspec.convert(config[_PAGES] or [], tuple[tuple[int, int], ...])
+    except msgspec.ValidationError:
+        pages = ((0, 0),)
+    if len(pages) > _MOST_RANGES or not all(1 <= first <= last for first, last in pages):
+        raise SettingsError(
+            f"pages={config[_PAGES]!r}: it is a list of at most {_MOST_RANGES} ranges of pages like [[1, 3], [7, 7]], from 1"
+        )
+    every = any(first == 1 and last >= _EVERY for first, last in pages)
+    return msgspec.structs.replace(base, pages=() if every else tuple(sorted(pages)))
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,16 @@ WINDOW_CELLS = 60_000  # and no more values than these, so that wide tables take
 
 
 class ReadSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a user may want of the reading, beyond what stands in the document. Part of what decides the outcome."""
+    """What a user may want of the reading, beyond what stands in the document. Part of what decides the outcome.
+
+    ``pages``: only those of one of these ranges, from 1, both ends included; none: all. For formats that are read by pages.
+    """
+
+    pages: tuple[tuple[int, int], ...] = ()
+
+    def wants(self, page: int) -> bool:
+        """Whether this page is to be read."""
+        return not self.pages or any(first <= page <= last for first, last in self.pages)
 
 
 class Source(msgspec.Struct, frozen=True):

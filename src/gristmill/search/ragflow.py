@@ -26,8 +26,7 @@ def ragflow_record(record: Record, dataset_id: str, *, place: int | None = None)
     positions = _positions(record, order)
     title = record.title or _stem(record.document)
     created = datetime.fromtimestamp(record.created, UTC)
-    return {
-        **_fields(record.fields),
+    shaped = {
         "id": record.chunk_id,
         "doc_id": record.document_id,
         "kb_id": dataset_id,
@@ -49,6 +48,7 @@ def ragflow_record(record: Record, dataset_id: str, *, place: int | None = None)
         "create_time": f"{created:%Y-%m-%d %H:%M:%S}",
         "create_timestamp_flt": record.created,
     }
+    return shaped | {key: value for key, value in _fields(record.fields).items() if key not in shaped}
 
 
 def _has_picture(record: Record) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, ClassVar
 
 import msgspec
@@ -13,12 +15,14 @@ from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocum
 from gristmill.parsers import ocr
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.pdf.borders import over_borders
-from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, running
+from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, captioned, running
 from gristmill.parsers.pdf.pages import read_page
-from gristmill.ports.document import Block, OutlineEntry, Page, ParsedDocument, Range
+from gristmill.ports.document import Asset, Block, OutlineEntry, Page, ParsedDocument, Range
 from gristmill.ports.parser import PageParser, ParseLimits, Reading, Source
 
 _MOST_BOOKMARKS = 10_000
+_MOST_PICTURES = 64 << 20  # bytes of all that are kept
+_LOGO = 4  # pages from which on a picture is one
 _MOST_NAMED = 10  # pages in a warning
 
 
@@ -38,7 +42,7 @@ class PdfParser(PageParser):
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     def count(self, source: Source, limits: ParseLimits) -> int:
         with _opened(source, limits) as document:
@@ -46,21 +50,28 @@ class PdfParser(PageParser):
 
     def read(self, source: Source, limits: ParseLimits, part: Range) -> Reading:
         with _opened(source, limits) as document:
-            wanted = range(part.first, min(part.last, len(document)))
-            found = _Pages([read_page(document, number, source.name) for number in wanted])
+            there = range(part.first, min(part.last, len(document)))
+            wanted = [number for number in there if source.wanted.wants(number + 1)]
+            found, assets = _Pages([]), dict[str, Asset]()
+            for number in wanted:
+                page, pictures = read_page(document, number, source.name, limits)
+                found.pages.append(page)
+                assets |= {one.id: one for one in pictures}
             if part.first == 0:
                 found.outline = _outline(document)
                 about = document.get_metadata_dict(skip_empty=True)
                 found.meta = {key.lower(): clean(value) for key, value in about.items()}
-        return Reading(len(found.pages), msgspec.msgpack.encode(found))
+        return Reading(len(found.pages), msgspec.msgpack.encode(found), assets)
 
     def join(self, name: str, limits: ParseLimits, readings: Iterable[Reading]) -> ParsedDocument:
-        whole = _Pages([])
+        whole, assets = _Pages([]), dict[str, Asset]()
         for reading in readings:
+            assets |= reading.assets
             piece = msgspec.msgpack.decode(reading.data, type=_Pages)
             whole.pages += piece.pages
             whole.outline += piece.outline
             whole.meta |= piece.meta
+        assets = _kept(whole.pages, assets)
         blocks = _blocks(whole.pages, whole.outline, Blocks(name, limits))
         warnings = _unread(whole.pages)
         blocks.require_text(f"has no text layer: {warnings[0]}" if warnings else "holds no text, not even for OCR")
@@ -72,6 +83,7 @@ class PdfParser(PageParser):
             blocks,
             seen,
             whole.outline,
+            assets,
             meta=whole.meta,
             warnings=warnings,
             parser=f"pdf/{self.version}",
@@ -88,6 +100,24 @@ def _unread(pages: list[PageLines]) -> list[str]:
     return [f"{len(numbers)} pages are scans that were not read ({named}); {ocr.EXTRA}"]
 
 
+def _kept(pages: list[PageLines], assets: dict[str, Asset]) -> dict[str, Asset]:
+    """The pictures that the document keeps: none that stands on many pages, as logos do, and no more than so many bytes of
+    them. The pages lose the others."""
+    seen: dict[str, set[int]] = defaultdict(set)
+    for page in pages:
+        for figure in chain.from_iterable(page.figures.values()):
+            seen[figure.asset].add(page.number)
+    kept: dict[str, Asset] = {}
+    room = _MOST_PICTURES
+    for key, numbers in seen.items():
+        room -= len(assets[key].data)
+        if len(numbers) < _LOGO and room >= 0:
+            kept[key] = assets[key]
+    for page in pages:
+        page.figures = {n: [one for one in figures if one.asset in kept] for n, figures in page.figures.items()}
+    return kept
+
+
 def _blocks(pages: list[PageLines], outline: list[OutlineEntry], blocks: Blocks) -> Blocks:
     blocks.add_all(over_borders(_page_by_page(pages, outline)))
     return blocks
@@ -97,7 +127,7 @@ def _page_by_page(pages: list[PageLines], outline: list[OutlineEntry]) -> Iterat
     headings = Headings(pages, outline, outlined=bool(outline))
     repeated = running(pages)
     for page in pages:
-        yield from blocks_of(page, headings, repeated)
+        yield from captioned(list(blocks_of(page, headings, repeated)))
         yield from page.scanned
 
 
