@@ -25,6 +25,12 @@ _NUMBERED = re.compile(
 _CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
 _DIGITS = re.compile(r"\d+")
 _ENDS = tuple(".!?:;。！？：；")
+_CAPTION = re.compile(
+    r"(?:(?:figure|fig\.|table|chart|abbildung|abb\.|tabelle|tab\.|tableau|figura|tabla)\s*[\dIVX]+(?:[.\-\u2013]\d+)*\s*"
+    r"(?:[.:\u2013\u2014|]|$|\n|(?=[A-Z\u2018\u201c(]))|[图圖表図]\s*[\d一二三四五六七八九十]+)",
+    re.I,
+)
+_LONGEST_CAPTION = 400
 _LONGEST_HEADING = 120
 _MOST_LINES = 5  # that stand out one after the other: more are no headings
 _WIDEST = 1.5  # blank between lines, in heights of the line, above which they are not of one paragraph
@@ -33,7 +39,8 @@ _BULLET = re.compile(r"[\u2022\u2023\u25aa-\u25cf\u2013\u2014\uf000-\uf0ff*-]\s"
 
 
 class PageLines(msgspec.Struct):
-    """The lines of a page in reading order, and the tables found on it by the number of the line that they replace.
+    """The lines of a page in reading order, the tables found on it by the number of the line that they replace, and
+    its pictures by the number of the line that they stand before.
 
     ``scanned`` is what OCR read where the page is a picture, ``unread`` whether it is one that nobody read.
     """
@@ -44,6 +51,7 @@ class PageLines(msgspec.Struct):
     lines: list[Line]
     tables: dict[int, Block] = {}
     covered: frozenset[int] = frozenset()
+    figures: dict[int, list[Block]] = {}
     scanned: list[Block] = []
     unread: bool = False
 
@@ -129,25 +137,46 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
     paragraph = _Paragraph(page.number, _usual_gap(page.lines))
     at = 0
     while at < len(page.lines):
-        line, width = page.lines[at], 1
-        if at in page.tables:
-            yield from paragraph.end()
-            yield page.tables[at]
-        elif at in page.covered:
-            pass
-        elif at in marked:
-            yield from paragraph.end()
-            width, level = marked[at]
-            yield _heading(page.lines[at : at + width], page.number, level)
-        elif _runs_on(line, page, repeated):
-            yield from paragraph.end()
-            yield _block([line], page.number, "header" if _margin(line, page) == "head" else "footer")
+        alone, width = _alone(page, at, marked, repeated)
+        figures = [one for n in range(at, at + width) for one in page.figures.get(n, ())]
+        if alone is None and not figures and paragraph.takes(page.lines[at]):
+            paragraph.lines.append(page.lines[at])
         else:
-            if not paragraph.takes(line):
-                yield from paragraph.end()
-            paragraph.lines.append(line)
+            yield from paragraph.end()
+            yield from figures
+            yield from alone or ()
+            if alone is None:
+                paragraph.lines.append(page.lines[at])
         at += width
     yield from paragraph.end()
+    yield from page.figures.get(len(page.lines), ())
+
+
+def _alone(
+    page: PageLines, at: int, marked: dict[int, tuple[int, int]], repeated: set[str]
+) -> tuple[list[Block] | None, int]:
+    """What begins with a line, if it is no line of a paragraph, and how many lines it takes."""
+    line = page.lines[at]
+    if at in page.tables:
+        return [page.tables[at]], 1
+    if at in page.covered:
+        return [], 1
+    if at in marked:
+        width, level = marked[at]
+        return [_heading(page.lines[at : at + width], page.number, level)], width
+    if _runs_on(line, page, repeated):
+        return [_block([line], page.number, "header" if _margin(line, page) == "head" else "footer")], 1
+    return None, 1
+
+
+def captioned(blocks: list[Block]) -> list[Block]:
+    """The blocks of a page, with those that name the picture or table before or after them as captions."""
+    for n, block in enumerate(blocks):
+        if block.kind == "text" and len(block.text) < _LONGEST_CAPTION and _CAPTION.match(block.text):
+            around = blocks[max(0, n - 1) : n] + blocks[n + 1 : n + 2]
+            if any(one.kind in ("figure", "table") for one in around):
+                block.kind = "caption"
+    return blocks
 
 
 def _usual_gap(lines: Sequence[Line]) -> float:

@@ -13,12 +13,15 @@ from gristmill.parsers.pdf.drawn import drawn
 from gristmill.parsers.pdf.frame import Frame
 from gristmill.parsers.pdf.layout import PageLines
 from gristmill.parsers.pdf.lines import PageText
+from gristmill.parsers.pdf.pictures import pictures, place
 from gristmill.parsers.pdf.scans import is_scan, read_scan
 from gristmill.parsers.pdf.tables import may_hold_tables, place_tables, without_tables
+from gristmill.ports.document import Asset
+from gristmill.ports.parser import ParseLimits
 
 
-def read_page(document: Any, number: int, name: str) -> PageLines:
-    """The page with this number, from 0, of an open document, whose ``name`` is for errors."""
+def read_page(document: Any, number: int, name: str, limits: ParseLimits) -> tuple[PageLines, list[Asset]]:
+    """The page with this number, from 0, of an open document, whose ``name`` is for errors; and its pictures."""
     try:
         page = document[number]
     except pdfium.PdfiumError as exc:
@@ -31,10 +34,15 @@ def read_page(document: Any, number: int, name: str) -> PageLines:
             found = PageLines(number + 1, width, height, lines)
             if may_hold_tables(lines, seen):
                 place_tables(found, text.words(without_tables(lines, seen)), seen)
+        kept: list[Asset] = []
+        if lines and seen.pictures:
+            shown = list(pictures(page, seen.pictures, (width, height), limits.max_pixels))
+            found.figures = place(shown, lines, number + 1)
+            kept = [asset for _, asset in shown]
         if is_scan(page, lines, width, height):
             found.unread = not ocr.installed()
             if not found.unread:
                 found.scanned = read_scan(page, number + 1, lines, width, height)
-        return found
+        return found, kept
     finally:
         page.close()
