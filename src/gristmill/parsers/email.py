@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.errors import MessageError
 from email.message import EmailMessage, Message
-from typing import ClassVar
+from itertools import count
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -40,13 +41,22 @@ class EmailParser(Parser):
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
         try:
-            message = message_from_bytes(_narrow(source.data), policy=policy.default)
-            found = sum(1 for _ in message.walk())
-            if found > _MOST_PARTS:
-                raise too_large(source.name, "parts", found, _MOST_PARTS, "fixed")
+            message = message_from_bytes(_narrow(source.data), policy=_counting(source.name))
             return _message(message, source.name, limits)
         except (*_ERRORS, RecursionError) as exc:
             raise DamagedDocument(f"{source.name} is not a mail message that can be read: {exc}.") from exc
+
+
+def _counting(name: str) -> policy.EmailPolicy[EmailMessage]:
+    """How mail is read, with its parts counted as they come: DocumentTooLarge over the limit, not after all were read."""
+    numbers = count(1)
+
+    def part(policy: Any = None) -> EmailMessage:
+        if next(numbers) > _MOST_PARTS:
+            raise too_large(name, "parts", f"more than {_MOST_PARTS}", _MOST_PARTS, "fixed")
+        return EmailMessage(policy)
+
+    return policy.default.clone(message_factory=part)
 
 
 def _narrow(data: bytes) -> bytes:
@@ -126,7 +136,8 @@ def _body(body: Message, name: str, limits: ParseLimits, warnings: list[str]) ->
         return
     try:
         html = decode(data, declared=charset)[0].encode("utf-8", "replace")
-        yield from PARSERS.load("html")().parse(Source(name, html), limits).blocks
+        blocks = PARSERS.load("html")().parse(Source(name, html), limits).blocks
+        yield from (block for block in blocks if block.kind != "title")
     except DocumentError as exc:
         warnings.append(f"the HTML body could not be read: {exc}")
 
