@@ -29,6 +29,8 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\u
 
 def clean(text: str) -> str:
     """The text with line ends as ``\\n``; control characters become a blank."""
+    if text.isprintable():  # most values of tables are, and all that follows would leave them as they are
+        return text
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _UNPRINTABLE.sub(" ", text)

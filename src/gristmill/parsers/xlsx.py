@@ -208,7 +208,7 @@ def _block(piece: _Piece) -> Block:
         for column, value in enumerate(values):
             if value:
                 high, wide = spans.get((row, column), (1, 1))
-                covered = bisect_left(taken, row + high, lo=number, key=lambda one: one[0]) - number
+                covered = bisect_left(taken, row + high, lo=number, key=lambda one: one[0]) - number if high > 1 else 1
                 cells.append(Cell(value, number, column, max(1, covered), wide, header=number < heads))
     width = max((cell.col + cell.colspan for cell in cells), default=0)
     table = Table(len(taken), width, cells, heads, piece.sheet)
@@ -261,8 +261,9 @@ def _measure(stream: IO[bytes], found: _Extent) -> None:
     tail = b""
     while piece := stream.read(_PIECE):
         data = tail + piece
-        for letters, digits in set(_PLACE.findall(data)):
-            rows, columns = max(rows, int(digits)), max(columns, _column_number(letters))
+        if places := _PLACE.findall(data):
+            rows = max(rows, max(map(int, {digits for _, digits in places})))
+            columns = max(columns, max(map(_column_number, {letters for letters, _ in places})))
         found.point = found.point or _POINT.search(data) is not None
         tail = data[-_LONGEST_PLACE:]
     found.cells = max(found.cells, rows * max(columns, 1))
