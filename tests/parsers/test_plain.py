@@ -9,6 +9,7 @@ import pytest
 from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument
 from gristmill.parsers import PARSERS
 from gristmill.parsers.csv import CsvParser
+from gristmill.parsers.json import JsonParser
 from gristmill.ports.document import ParsedDocument
 from gristmill.ports.parser import ParseLimits, Source
 
@@ -247,6 +248,44 @@ def test_json_lines_are_records_and_a_broken_one_costs_itself_only() -> None:
 def test_what_is_not_json_is_damaged(text: str) -> None:
     with pytest.raises(DamagedDocument, match=r"file\.json"):
         parse("json", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[{"a": 1}, {"a": [2]}]', ["a: 1", "a: 2"]),
+        ("[1, 2, 3]", ["1, 2, 3"]),
+        ('[[1, 2], {"b": 3}, "words"]', ["1, 2", "b: 3", "words"]),
+        ('\ufeff{"a": NaN, "b": -Infinity, "c": 1e400}', ["a: NaN\nb: -Infinity\nc: 1e400"]),
+        ('{"a": 1, "b": {"c": 2}, "a": 3}', ["a: 1, 3\nb.c: 2"]),
+        ('{"a": ' + "9" * 5_000 + "}", ["a: " + "9" * 5_000]),
+        ('{"a": 1}\n{"a": 2}\r\n\ufeff{"a": 3}', ["a: 1", "a: 2", "a: 3"]),
+        ('[{"a": 1}]\n[{"a": 2}]', ["a: 1", "a: 2"]),
+    ],
+)
+def test_records_are_read_one_by_one_with_all_that_they_say(text: str, expected: list[str]) -> None:
+    assert [block.text for block in parse("json", text).blocks] == expected
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1} {"a": 2}]', '[{"a": 1},', '[{"a": 1}', '[{"a": 1}, ]', "[{]"])
+def test_a_list_that_breaks_off_is_damaged_whatever_was_read_of_it(text: str) -> None:
+    with pytest.raises(DamagedDocument):
+        parse("json", text)
+
+
+@pytest.mark.parametrize("form", ["[{}]", "{}"])
+def test_many_records_come_in_windows_that_together_are_the_document(form: str) -> None:
+    records = [f'{{"n": {n}, "text": "record {n}"}}' for n in range(7_001)]
+    text = "[" + ",".join(records) + "]" if form[0] == "[" else "\n".join(records)
+    source, limits = Source("a.json", text.encode()), ParseLimits()
+    parser = JsonParser()
+    windows = [[block.text for block in window.blocks] for window in parser.windows(source, limits)]
+    assert [len(window) for window in windows] == [3_000, 3_000, 1_001]
+    assert [one for window in windows for one in window] == [
+        block.text for block in parser.parse(source, limits).blocks
+    ]
+    with pytest.raises(DocumentTooLarge, match="max_rows"):
+        parse("json", text, max_rows=7_000)
 
 
 def test_json_without_a_value_is_empty() -> None:
