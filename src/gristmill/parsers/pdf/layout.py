@@ -26,9 +26,8 @@ _CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
 _DIGITS = re.compile(r"\d+")
 _ENDS = tuple(".!?:;。！？：；")
 _CAPTION = re.compile(
-    r"(?:(?:figure|fig\.|table|chart|abbildung|abb\.|tabelle|tab\.|tableau|figura|tabla)\s*[\dIVX]+(?:[.\-\u2013]\d+)*\s*"
-    r"(?:[.:\u2013\u2014|]|$|\n|(?=[A-Z\u2018\u201c(]))|[图圖表図]\s*[\d一二三四五六七八九十]+)",
-    re.I,
+    r"(?:(?i:figure|fig\.|table|chart|abbildung|abb\.|tabelle|tab\.|tableau|figura|tabla)\s*[\dIVX]+(?:[.\-\u2013]\d+)*\s*"
+    r"(?:[.:\u2013\u2014|]|$|\n|(?=[A-Z\u2018\u201c(]))|[图圖表図]\s*[\d一二三四五六七八九十]+)"
 )
 _LONGEST_CAPTION = 400
 _LONGEST_HEADING = 120

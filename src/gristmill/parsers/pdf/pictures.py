@@ -24,7 +24,8 @@ _MOST_ON_PAGE = 20
 _MOST_BYTES = 8 << 20  # of a picture as it stands in the document
 _RESOLUTION = 150 / 72  # pixels in a point, where a picture is drawn anew
 _LONGEST = 1_500  # pixels of a side, then
-_WHOLE = ("DCTDecode",)  # a JPEG file as it is
+_JPEG = "DCTDecode"  # a JPEG file as it is
+_LETTERS = frozenset(("ASCII85Decode", "ASCIIHexDecode"))  # bytes written as letters: never fewer than what they stand for
 _PLAIN = (8, 24)  # bits of a pixel: grey, or red, green and blue
 
 
@@ -110,16 +111,17 @@ def _shared(one: Sides, other: Sides) -> float:
 
 def _as_it_is(page: Any, raw: Any) -> Asset | None:
     """The JPEG file in the document, where the picture is one that any program shows."""
-    if _filters(raw) != _WHOLE:
+    *before, last = _filters(raw) or ("",)
+    if last != _JPEG or not _LETTERS.issuperset(before):
         return None
     about = pdfium.FPDF_IMAGEOBJ_METADATA()
     if not pdfium.FPDFImageObj_GetImageMetadata(raw, page.raw, about) or about.bits_per_pixel not in _PLAIN:
         return None
-    size = pdfium.FPDFImageObj_GetImageDataRaw(raw, None, 0)
+    size = pdfium.FPDFImageObj_GetImageDataDecoded(raw, None, 0)
     if not 0 < size <= _MOST_BYTES:
         return None
     buffer = ctypes.create_string_buffer(size)
-    pdfium.FPDFImageObj_GetImageDataRaw(raw, buffer, size)
+    pdfium.FPDFImageObj_GetImageDataDecoded(raw, buffer, size)
     return Asset(content_digest(buffer.raw), "image/jpeg", buffer.raw, width=about.width, height=about.height)
 
 
