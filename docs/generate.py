@@ -34,7 +34,7 @@ from gristmill.cli.main import COMMANDS, cli
 from gristmill.docstores import DOCSTORES
 from gristmill.engine.tally import HEADS
 from gristmill.parsers import PARSERS
-from gristmill.providers import EMBEDDERS
+from gristmill.providers import CHATS, DESCRIBERS, EMBEDDERS, TRANSCRIBERS
 from gristmill.storages import STORAGES
 from gristmill.testing import signals
 
@@ -256,7 +256,7 @@ def python_page() -> str:
     lines += ["## Registries", "", "Other packages add to these by entry points of the group's name.", ""]
     lines += ["| group | built in |", "| --- | --- |"]
     registries: list[Registry[Any]] = [
-        BROKERS, CACHES, CATALOGS, CHUNKERS, DOCSTORES, EMBEDDERS, PARSERS, STORAGES
+        BROKERS, CACHES, CATALOGS, CHATS, CHUNKERS, DESCRIBERS, DOCSTORES, EMBEDDERS, PARSERS, STORAGES, TRANSCRIBERS
     ]  # fmt: skip
     lines += [f"| `{one.group}` | {', '.join(f'`{name}`' for name in sorted(one.builtin))} |" for one in registries]
     return "\n".join([*lines, ""])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         GenerationClosed,
         GristmillError,
         HardTimeLimitExceeded,
+        InputRefused,
         LeaseLost,
         LimitExceeded,
         LoopBlocked,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from gristmill.ports.chunker import Chunker, ChunkSettings
     from gristmill.ports.docstore import DocStore
     from gristmill.ports.document import Block, Chunk, Page, ParsedDocument, Range
-    from gristmill.ports.model import Embedder
+    from gristmill.ports.model import Chat, Described, Describer, Embedder, Sound, Spoken, Transcriber
     from gristmill.ports.parser import PageParser, ParseLimits, Parser, Reading, RowParser, Source
     from gristmill.ports.storage import ObjectStore
     from gristmill.search.query import SearchRequest
@@ -73,12 +74,15 @@ __all__ = [
     "Block",
     "Broker",
     "BrokerUnavailable",
+    "Chat",
     "Chunk",
     "ChunkSettings",
     "Chunker",
     "Client",
     "Conflict",
     "DamagedDocument",
+    "Described",
+    "Describer",
     "DocStore",
     "DocumentError",
     "DocumentTooLarge",
@@ -90,6 +94,7 @@ __all__ = [
     "GenerationClosed",
     "GristmillError",
     "HardTimeLimitExceeded",
+    "InputRefused",
     "LeaseLost",
     "LimitExceeded",
     "LoopBlocked",
@@ -121,7 +126,9 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SoftTimeLimitExceeded",
+    "Sound",
     "Source",
+    "Spoken",
     "StoreError",
     "StoreUnavailable",
     "Task",
@@ -133,6 +140,7 @@ __all__ = [
     "TaskHandle",
     "TaskRecord",
     "TaskState",
+    "Transcriber",
     "UnknownTask",
     "UnsupportedDocument",
     "Worker",
@@ -155,7 +163,7 @@ _HOMES = {  # of those that are no errors
     "gristmill.ports.chunker": "ChunkSettings Chunker",
     "gristmill.ports.docstore": "DocStore",
     "gristmill.ports.document": "Block Chunk Page ParsedDocument Range",
-    "gristmill.ports.model": "Embedder",
+    "gristmill.ports.model": "Chat Described Describer Embedder Sound Spoken Transcriber",
     "gristmill.ports.parser": "PageParser ParseLimits Parser Reading RowParser Source",
     "gristmill.ports.storage": "ObjectStore",
     "gristmill.search.query": "SearchRequest",

@@ -229,6 +229,20 @@ def test_a_healthy_home_has_no_damage(filled: Cli) -> None:
     assert filled("doctor").out.endswith("no damage found\n")
 
 
+def test_the_models_that_read_are_named_and_half_an_endpoint_is_damage(
+    filled: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = filled("doctor", "--json").json["facts"]
+    assert [facts[f"{what} read by"] for what in ("speech", "pictures", "resumes")] == ["none", "none", "rules"]
+    monkeypatch.setenv("GRISTMILL_MODELS__TRANSCRIPTION__BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("GRISTMILL_MODELS__TRANSCRIPTION__MODEL", "whisper")
+    monkeypatch.setenv("GRISTMILL_MODELS__VISION__PROVIDER", "openai")
+    said = filled("doctor", "--json")
+    assert said.json["facts"]["speech read by"] == "whisper at http://127.0.0.1:9/v1"
+    assert [(one["kind"], one["where"]) for one in said.json["damages"]] == [("model", "vision")]
+    assert said.code == 1
+
+
 def test_planted_damage_is_named_with_its_document(filled: Cli) -> None:
     [wanted] = [one for one in filled("documents", "list", "--json").json if one["name"] == "leases.md"]
     [store] = filled.home.glob("kb/*/*.db")

