@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, ImageStat, UnidentifiedImageError
 
 from gristmill.base.errors import DamagedDocument, PluginError
 from gristmill.base.ids import content_digest
@@ -23,6 +23,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP")
 _PAGED = "TIFF"  # the one format whose further pictures are pages; those of others are animations
 _POINTS = 72.0  # of an inch
 _RESOLUTION = 96.0  # pixels of an inch, where the picture does not say
+_LIGHT = 200  # of 255: ink that is lighter than this was meant for a dark ground
 _ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
            struct.error)  # fmt: skip
 
@@ -34,7 +35,7 @@ class ImageParser(Parser):
     """
 
     name: ClassVar[str] = "image"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -88,12 +89,24 @@ def _frames(picture: Any, name: str, limits: ParseLimits) -> Iterator[Any]:
 
 
 def _flat(frame: Any) -> Any:
-    """On white, where it is transparent."""
-    if frame.mode in ("RGBA", "LA", "PA") or "transparency" in frame.info:
-        frame = frame.convert("RGBA")
-        ground = Image.new("RGBA", frame.size, "white")
-        frame = Image.alpha_composite(ground, frame)
-    return frame.convert("RGB")
+    """In three colours of eight bits. What is transparent lies on white, light ink on black."""
+    if frame.mode.startswith(("I", "F")):
+        return _eight_bits(frame).convert("RGB")
+    if frame.mode not in ("RGBA", "LA", "PA") and "transparency" not in frame.info:
+        return frame.convert("RGB")
+    frame = frame.convert("RGBA")
+    seen = frame.getchannel("A")
+    ink = ImageStat.Stat(frame.convert("L"), seen)
+    ground = "black" if ink.count[0] and ink.mean[0] > _LIGHT and seen.getextrema()[0] == 0 else "white"
+    return Image.alpha_composite(Image.new("RGBA", frame.size, ground), frame).convert("RGB")
+
+
+def _eight_bits(frame: Any) -> Any:
+    """Of a picture with more bits for each pixel, from its darkest to its lightest: Pillow takes all above 255 for white."""
+    values = numpy.nan_to_num(numpy.asarray(frame, dtype=numpy.float32), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    low = min(low, 0.0)
+    return Image.fromarray(((values - low) * (255.0 / max(high - low, 1.0))).astype(numpy.uint8))
 
 
 def _read(frame: Any, number: int, scale: float) -> Iterator[Block]:
