@@ -253,6 +253,15 @@ def test_a_long_answer_is_cut_below_its_question() -> None:
     assert {tuple(one.questions) for one in found} == {("Why?",)}
 
 
+def test_a_question_without_a_labelled_answer_is_its_first_line() -> None:
+    lines = ["Q: Who keeps the stones", "apart?", "The miller.", "Q: Why", "To grind.", "A: Or not."]
+    found = made("qa", [Block("text", "\n".join(lines))])
+    assert [(one.questions, one.text) for one in found] == [
+        (["Who keeps the stones\napart?"], "Question: Who keeps the stones\napart?\nAnswer: The miller."),
+        (["Why\nTo grind."], "Question: Why\nTo grind.\nAnswer: Or not."),
+    ]
+
+
 def test_a_long_article_is_cut_below_its_chapter_and_number() -> None:
     lines = ["第一章 总则", "第一条 短。", "第二条 " + "数据处理者应当保护数据。" * 20, "第三条 短。"]
     found = texts(made("laws", [Block("text", line) for line in lines], chunk_token_num=80))

@@ -88,7 +88,7 @@ class Filling:
         elif not self.units:
             self._set_path()
         self.units.append(unit)
-        self.size += unit.tokens + 1
+        self.size += unit.tokens + 1 if unit.text else 0  # a picture takes no room
 
     def _set_path(self) -> None:
         self.path = [*self.above, *(text for _, text in self.headings)]

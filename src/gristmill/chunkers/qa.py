@@ -115,7 +115,7 @@ def _labelled(lines: Sequence[Block]) -> Iterator[_Open]:
         question = QUESTION.match(_said(line))
         answer = ANSWER.match(_said(line)) if not question else None
         if question:
-            yield now
+            yield _closed(now)
             now, answering = _Open([said_as(line, _said(line)[question.end() :])]), False
         elif answer and not answering and now.question:
             now.answer.append(said_as(line, _said(line)[answer.end() :]))
@@ -124,7 +124,16 @@ def _labelled(lines: Sequence[Block]) -> Iterator[_Open]:
             now.question.append(line)
         else:
             now.answer.append(line)
-    yield now
+    yield _closed(now)
+
+
+def _closed(now: _Open) -> _Open:
+    """A question without a labelled answer ends at its first question mark, or with its first line."""
+    if now.answer or len(now.question) < _FEWEST:
+        return now
+    asked = (n for n, line in enumerate(now.question, 1) if line.text.rstrip().endswith(("?", "？")))
+    end = next(asked, 1)
+    return _Open(now.question[:end], now.question[end:], now.path)
 
 
 def _parted(lines: Sequence[Block], separator: str) -> Iterator[_Open]:

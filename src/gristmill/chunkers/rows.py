@@ -127,16 +127,14 @@ def said_as(block: Block, text: str) -> Block:
 
 def pairs_of(table: Table, skip: int = 0) -> Iterator[Pair | list[str]]:
     """The first two values of each row from ``skip`` on; a row that has no two, as it is."""
+    spanned = any(cell.rowspan > 1 or cell.colspan > 1 for cell in table.cells)
     for row in values_of(table)[skip:]:
-        values = list(dict.fromkeys(value for value in row if value)) if _spanned(table) else [v for v in row if v]
+        values = [value for value in row if value]
+        values = list(dict.fromkeys(values)) if spanned else values
         if len(values) >= _PAIR:
             yield Pair(values[0], values[1], values[2:])
         elif values:
             yield values
-
-
-def _spanned(table: Table) -> bool:
-    return any(cell.rowspan > 1 or cell.colspan > 1 for cell in table.cells)
 
 
 def separator_of(texts: Sequence[str]) -> str:

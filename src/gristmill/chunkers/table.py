@@ -37,7 +37,11 @@ class TableChunker(SectionChunker):
                 run.pop()  # it is said in the path of the rows
             yield Section(run)
             if block is not None:
-                yield from _of_table(block, [heading.text.strip() for heading in chain], settings.table_column_roles)
+                yield from _of_table(
+                    block,
+                    [f"{heading.marker} {heading.text}".strip() for heading in chain],
+                    settings.table_column_roles,
+                )
 
 
 def _depth(heading: Block) -> int:
