@@ -16,7 +16,7 @@ from gristmill.parsers.pdf.words import FoundTable
 from gristmill.ports.document import Block, Box, Cell, Table
 
 _FEWEST_ROWS = 3
-_FEWEST_RULES = 3  # of each direction, that may frame a table
+_FEWEST_RULES = 5  # that may frame a table
 _MANY = 5  # lines of running text that are a column of it
 _LONG = 0.75  # of the longest line
 _LETTERS = 15  # in a line, on average
@@ -25,7 +25,7 @@ _DIGIT = re.compile(r"\d")
 
 def may_hold_tables(lines: Sequence[Line], found: Drawn | None = None) -> bool:
     """Whether enough lines are parted by gaps, stand beside others or among rules, for a closer look to be worth its price."""
-    if found is not None and len(found.level) >= _FEWEST_RULES and len(found.upright) >= _FEWEST_RULES:
+    if found is not None and _may_frame(found):
         return True
     beside = sum(_beside(before, after) for before, after in pairwise(lines))
     return sum(line.gaps or _numeric(line.text) for line in lines) + beside >= _FEWEST_ROWS
@@ -103,6 +103,11 @@ def _block(table: FoundTable, page: int) -> Block:
     rows, cols = max(one.last_row for one in table.cells) + 1, max(one.last_col for one in table.cells) + 1
     box = Box(page, *(round(side, 1) for side in table.sides))
     return Block("table", "", boxes=[box], page=page, table=Table(rows, cols, cells))
+
+
+def _may_frame(found: Drawn) -> bool:
+    level, upright = len(found.level), len(found.upright)
+    return min(level, upright) >= 2 and level + upright >= _FEWEST_RULES
 
 
 def _numeric(text: str) -> bool:
