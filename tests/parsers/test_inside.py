@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import stat
+import tarfile
 import zipfile
+from collections.abc import Callable
 
 import pytest
 
 from gristmill.base.errors import DamagedDocument, DocumentError, DocumentTooLarge, EmptyDocument, EncryptedDocument
 from gristmill.parsers import PARSERS
+from gristmill.parsers.detect import detect
 from gristmill.ports.document import ParsedDocument
 from gristmill.ports.parser import ParseLimits, Source
 from samples import office, ole, packed, plain
@@ -82,6 +88,53 @@ def test_what_cannot_be_read_costs_itself_only_and_is_named() -> None:
     document = parse("archive", zipped(members))
     assert [child.name for child in document.children] == ["d.txt"]
     assert [warning.split()[0] for warning in document.warnings] == ["a.bin", "b.docx", "c.txt"]
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("pack", ["", *PACK])
+def test_the_files_of_a_tar_are_documents_links_and_devices_are_not(pack: str) -> None:
+    link, device, sparse = tarfile.TarInfo("link.txt"), tarfile.TarInfo("null"), tarfile.TarInfo("sparse.txt")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    device.type, sparse.type = tarfile.CHRTYPE, tarfile.GNUTYPE_SPARSE
+    data = packed.tarred({"../../notes.txt": b"the words", "章程.txt": plain.law_gbk()}, link, device, sparse)
+    name = f"file.tar.{pack}" if pack else "file.tar"
+    data = PACK[pack](data) if pack else data
+    assert detect(name, io.BytesIO(data)) == "archive"
+    document = PARSERS.load("archive")().parse(Source(name, data), ParseLimits())
+    assert [(child.name, child.format) for child in document.children] == [("notes.txt", "text"), ("章程.txt", "text")]
+    assert [warning.split()[0] for warning in document.warnings] == ["link.txt", "null", "sparse.txt"]
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_one_packed_file_is_a_document_under_its_own_name_however_many_pieces_it_has(pack: str) -> None:
+    data = PACK[pack](plain.orders_csv()[:100]) + PACK[pack](plain.orders_csv()[100:])
+    document = PARSERS.load("archive")().parse(Source(f"orders.csv.{pack}", data), ParseLimits())
+    assert [(child.name, child.format) for child in document.children] == [("orders.csv", "csv")]
+    assert "SO-8" in str(document.children[0].blocks)
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "error", "said"),
+    [
+        *((pack(bytes(20 << 20)), {}, DocumentTooLarge, "zip_ratio") for pack in PACK.values()),
+        *((pack(b"words " * 99), {"zip_bytes": 200}, DocumentTooLarge, "zip_bytes") for pack in PACK.values()),
+        *((pack(b"words " * 9999)[:40], {}, DamagedDocument, "breaks off|damaged") for pack in PACK.values()),
+        *((pack(b""), {}, EmptyDocument, "no file") for pack in PACK.values()),
+        (gzip.compress(b"") * 99, {"zip_members": 90}, DocumentTooLarge, "zip_members"),
+        (packed.tarred({f"{n}.txt": b"x" for n in range(11)}), {"zip_members": 10}, DocumentTooLarge, "zip_members"),
+        (packed.tarred({"a.txt": b"words " * 99})[:600], {}, DamagedDocument, "damaged"),
+        (gzip.compress(packed.tarred({"a.txt.gz": gzip.compress(b"x" * 9_000)})), {"zip_bytes": 15_000}, DocumentTooLarge,
+         "zip_bytes"),
+    ],
+)  # fmt: skip
+def test_the_limits_hold_for_what_is_packed_too(
+    data: bytes, limits: dict[str, int], error: type[DocumentError], said: str
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        parse("archive", data, **limits)
+    assert "file.archive" in str(caught.value)
 
 
 @pytest.mark.parametrize(

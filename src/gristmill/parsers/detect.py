@@ -20,7 +20,8 @@ from gristmill.parsers.sound import sound_kind
 
 READ = (
     "txt, md, html, csv, tsv, json, jsonl, pdf, docx, doc, pptx, ppt, xlsx, xls, odt, ods, odp, rtf, epub, eml, msg, mbox, "
-    "pictures (png, jpg, gif, tif, bmp, webp), sound (wav, mp3, flac, m4a, ogg, webm), zip archives of these, and source code"
+    "pictures (png, jpg, gif, tif, bmp, webp), sound (wav, mp3, flac, m4a, ogg, webm), archives of these (zip, tar, gz, bz2, "
+    "xz), and source code"
 )
 
 _HEAD = 64 * 1024
@@ -34,13 +35,13 @@ _PARSED = (  # what a file begins with that a parser reads
     (b"GIF8", "image"),
     (b"II*\0", "image"),
     (b"MM\0*", "image"),
+    (b"\x1f\x8b", "archive"),
+    (b"\xfd7zXZ\0", "archive"),
 )
 _SIGNS = (  # what a file of another kind begins with, and what it is
-    (b"\x1f\x8b", "a packed archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a packed archive"),
-    (b"Rar!\x1a\x07", "a packed archive"),
-    (b"BZh", "a packed archive"),
-    (b"\xfd7zXZ\0", "a packed archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive (unpack it, and submit its files or a zip of them)"),
+    (b"Rar!\x1a\x07", "a rar archive (unpack it, and submit its files or a zip of them)"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd (unpack it, and submit what was in it)"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
     (b"SQLite format 3\0", "a database"),
@@ -127,6 +128,8 @@ def _of_signs(name: str, head: bytes) -> str:
             return parser
     if head.startswith(b"BM") and head[6:10] == bytes(4) and not head[:64].isascii():
         return "image"
+    if head[257:262] == b"ustar" or (head[:3], head[4:10]) == (b"BZh", b"1AY&SY"):
+        return "archive"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image"
     if sound_kind(head):
