@@ -34,6 +34,7 @@ _FEWEST = {"articles": 5, "questions": 3, "chapters": 3, "numbered": 6, "pages":
 _EARLY, _FIRST = 64, 16  # lines among which an abstract is, and among which it needs no references
 _SHORT = 4  # pages of a resume, at most
 _FEW_WORDS = 120  # on a page that is a slide
+_PAPER_FORMATS = frozenset(("pdf", "docx", "doc", "odf", "rtf", "text"))
 _MANY_WORDS = 500  # of a chapter that is alone
 _TAG_WORDS = 3  # of a tag, at most
 _TEXT_WORDS = 6  # of a text that has tags, on average
@@ -173,6 +174,8 @@ def _book(look: _Look) -> tuple[str, str] | None:
 
 
 def _contents(look: _Look) -> tuple[str, str] | None:
+    if look.document.format not in _PAPER_FORMATS:  # web pages have lists of contents for other reasons
+        return None
     if len(look.headings) >= _FEWEST["chapters"] and any(is_contents(line) for line in look.lines[:_EARLY]):
         return "book", "it has a table of contents"
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from gristmill.chunkers.captions import announces
 from gristmill.chunkers.contents import without_contents
 from gristmill.chunkers.levels import BODY, Group, Line, grouped, levelled
 from gristmill.chunkers.sections import Section, SectionChunker
@@ -43,7 +44,8 @@ def _packed(group: Group, settings: ChunkSettings, count: TokenCount) -> Iterato
     bound = min(_PACKED, settings.chunk_token_num)
     for n, block in enumerate(group.blocks):
         tokens = 0 if block.table is not None else count(block.text)
-        closed = block.table is not None or (bool(taken) and taken[-1].table is not None)
+        of_table = block.table is not None and not (taken and announces(taken[-1], block))
+        closed = of_table or (bool(taken) and taken[-1].table is not None)
         if n > len(group.own) and taken and (closed or size + tokens > bound):
             yield _section(group, taken, first=first)
             taken, size, first = [], 0, False
