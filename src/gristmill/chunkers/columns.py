@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Literal
@@ -20,6 +20,7 @@ LONGEST = 256  # characters of a text that is a field: what is longer, nobody co
 _TYPED = 40  # characters of a value that is anything but text
 _MONTHS_OF_YEAR = 12
 _LARGEST = 2**63 - 1
+_LONG = len(str(_LARGEST))
 
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)")
 _NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,2})?")
@@ -40,6 +41,8 @@ _DATES = tuple(
         rf"{_NAMED} (?P<day>\d{{1,2}})(?:st|nd|rd|th)?,? (?P<year>\d{{4}})",
     )
 )
+_DIGIT = re.compile(r"\d")
+_YEAR = re.compile(r"\d{4}")
 _DAY_FIRST = re.compile(r"\s*(?:1[3-9]|[23]\d)/\d{1,2}/\d{4}")
 
 
@@ -88,6 +91,8 @@ def number(text: str) -> float | None:
 
 def moment(text: str, *, day_first: bool = False) -> str | None:
     """A date, with or without a time of day, as ``YYYY-MM-DD HH:MM:SS``. ``day_first`` is about ``3/4/2024``."""
+    if not _YEAR.search(text):
+        return None
     for shape in _DATES:
         match = shape.fullmatch(text.strip())
         if match:
@@ -118,6 +123,8 @@ def _written(parts: Mapping[str, str | None], *, day_first: bool) -> str | None:
 
 
 def _bare(text: str) -> str:
+    if text[:1].isdigit() and text[-1:].isdigit():
+        return text
     return _MONEY.sub(r"\1", text.strip(), count=1).removesuffix("%").rstrip()
 
 
@@ -134,8 +141,8 @@ _ORDER = {ending: n for n, (ending, _) in enumerate(_TYPES)}
 
 def _reader(values: Sequence[str]) -> tuple[str, Callable[[str], Value | None]]:
     """The ending of the fields of a column with these values, and what makes a field of one."""
-    counts = Counter(_types(values))
-    if counts["_flt"] or any(abs(whole(one) or 0) > _LARGEST for one in values if len(one) <= _TYPED):
+    counts = Counter(map(_type, values))
+    if counts["_flt"] or any(abs(whole(one) or 0) > _LARGEST for one in values if _LONG <= len(one) <= _TYPED):
         counts["_flt"] += counts.pop("_long", 0)  # whole numbers are numbers, too
     ending = min(counts, key=lambda one: (-counts[one], _ORDER[one]), default="_raw")
     read = dict(_TYPES)[ending]
@@ -144,10 +151,18 @@ def _reader(values: Sequence[str]) -> tuple[str, Callable[[str], Value | None]]:
     return ending, read if ending == "_raw" else partial(_short, read)
 
 
-def _types(values: Iterable[str]) -> Iterator[str]:
-    for value in values:
-        fitting = (ending for ending, read in reversed(_TYPES) if _short(read, value) is not None)
-        yield next(fitting, "_raw")
+def _type(value: str) -> str:
+    """The ending for what the value looks like by itself."""
+    if len(value) > _TYPED:
+        return "_raw"
+    if not _DIGIT.search(value):
+        return "_raw" if flag(value) is None else "_kwd"
+    plain = _bare(value)
+    if _WHOLE.fullmatch(plain):
+        return "_long"
+    if _NUMBER.fullmatch(plain):
+        return "_flt"
+    return "_raw" if moment(value) is None else "_dt"
 
 
 def _short(read: Callable[[str], Value | None], text: str) -> Value | None:
