@@ -30,9 +30,11 @@ class PocketsphinxTranscriber(Transcriber):
 
     def transcribe(self, sound: Sound) -> list[Spoken]:
         """What was said, sentence by sentence as the pauses are. Raises InputRefused for formats that it cannot read."""
-        decoder = _sphinx.Decoder(samprate=_RATE, loglevel="FATAL")  # a new one: it adapts to whom it hears
+        decoder: Any = None
         found: list[Spoken] = []
         for start, pcm in _utterances(self._frames(sound)):
+            if decoder is None:  # a new one for each recording: it adapts to whom it hears
+                decoder = _sphinx.Decoder(samprate=_RATE, loglevel="FATAL")
             if text := _heard(decoder, pcm):
                 found.append(Spoken(text, round(start, 2), round(start + len(pcm) / 2 / _RATE, 2)))
         return found
@@ -68,17 +70,19 @@ def _utterances(blocks: Iterator[bytes]) -> Iterator[tuple[float, bytes]]:
     ear = _sphinx.Endpointer(sample_rate=_RATE)
     size, at = ear.frame_bytes, 0.0
     taken: list[bytes] = []
+    cut = False  # whether what comes belongs to a stretch that was too long
     for frame in _cut(blocks, size):
         speech = ear.process(frame) if len(frame) == size else ear.end_stream(frame)
         if speech is not None:
-            if not taken:
+            if not taken and not cut:
                 at = ear.speech_start
             taken.append(speech)
         length = len(taken) * size / 2 / _RATE
         if taken and (speech is None or not ear.in_speech or length >= _LONGEST):
             yield at, b"".join(taken)
             at += length
-            taken = []
+            taken, cut = [], True
+        cut = cut and bool(ear.in_speech)
     if taken:
         yield at, b"".join(taken)
 
