@@ -143,18 +143,6 @@ def llamaindex() -> Pipeline:
     return run
 
 
-def unstructured() -> Pipeline:
-    from unstructured.chunking.title import chunk_by_title
-    from unstructured.partition.pdf import partition_pdf
-
-    def run(name: str, data: bytes) -> Found:
-        elements = partition_pdf(file=io.BytesIO(data), strategy="fast")
-        chunks = chunk_by_title(elements, max_characters=CHARACTERS)
-        return len(chunks), sum(1 for chunk in chunks if chunk.metadata.page_number)
-
-    return run
-
-
 def pdfplumber() -> Pipeline:
     """Words with their boxes, no chunks."""
     import pdfplumber as plumber
@@ -183,7 +171,7 @@ def docling_parse() -> Pipeline:
 PIPELINES = {
     one.__name__: one
     for one in (
-        ours, pdfium, chonkie, semchunk, text_splitter, kreuzberg, langchain, llamaindex, unstructured, pdfplumber,
+        ours, pdfium, chonkie, semchunk, text_splitter, kreuzberg, langchain, llamaindex, pdfplumber,
         docling_parse,
     )
 }  # fmt: skip
