@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from gristmill.parsers.pdf.lines import Line
+from gristmill.parsers.pdf.lines import Line, is_right_to_left
 from gristmill.ports.document import Block, Box, OutlineEntry
 
 _HEAD, _FOOT = 0.08, 0.93  # the margins where running heads and feet stand, as parts of the page's height
@@ -33,6 +33,9 @@ _LONGEST_CAPTION = 400
 _LONGEST_HEADING = 120
 _MOST_LINES = 5  # that stand out one after the other: more are no headings
 _WIDEST = 1.5  # blank between lines, in heights of the line, above which they are not of one paragraph
+_CODE_GAP = 2.2  # of the type's size: a wider blank ends a piece of code
+_EMPTY = 0.9  # of the type's size: a wider blank is an empty line of it
+_DEEPEST = 80  # blanks that a line of code is indented by
 _FEW = 3  # gaps that say nothing of what is usual
 _BULLET = re.compile(r"[\u2022\u2023\u25aa-\u25cf\u2013\u2014\uf000-\uf0ff*-]\s")
 
@@ -68,6 +71,10 @@ class Headings:
     def __init__(self, pages: Sequence[PageLines], outline: Sequence[OutlineEntry], *, outlined: bool) -> None:
         sizes = [round(line.em, 1) for page in pages for line in page.lines for _ in range(1 + len(line.text) // 20)]
         self.body = statistics.median(sizes) if sizes else 10.0
+        mono = sum(len(line.text) for page in pages for line in page.lines if line.mono)
+        self.typed = (
+            mono > sum(len(line.text) for page in pages for line in page.lines) / 2
+        )  # all of it is: that says nothing
         self._wanted: dict[int, list[OutlineEntry]] = defaultdict(list)
         for entry in outline:
             self._wanted[entry.page].append(entry)
@@ -133,19 +140,19 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
         repeated = set()  # what stands alone on its page is no head or foot of anything
     if not headings.outlined:
         marked = {n: found for n, found in marked.items() if not _runs_on(page.lines[n], page, repeated)}
-    paragraph = _Paragraph(page.number, _usual_gap(page.lines))
+    paragraph = _Paragraph(page.number, _usual_gap(page.lines), typed=headings.typed)
     at = 0
     while at < len(page.lines):
         alone, width = _alone(page, at, marked, repeated)
         figures = [one for n in range(at, at + width) for one in page.figures.get(n, ())]
         if alone is None and not figures and paragraph.takes(page.lines[at]):
-            paragraph.lines.append(page.lines[at])
+            paragraph.add(page.lines[at])
         else:
             yield from paragraph.end()
             yield from figures
             yield from alone or ()
             if alone is None:
-                paragraph.lines.append(page.lines[at])
+                paragraph.add(page.lines[at])
         at += width
     yield from paragraph.end()
     yield from page.figures.get(len(page.lines), ())
@@ -192,26 +199,39 @@ def _usual_gap(lines: Sequence[Line]) -> float:
 
 @dataclass
 class _Paragraph:
-    """Lines that follow each other closely, at one size and from one left edge."""
+    """Lines that follow each other closely, at one size and from one edge. Those of code are kept as they are; ``typed``
+    says that the whole document is written with such letters."""
 
     page: int
     usual_gap: float
+    typed: bool = False
     lines: list[Line] = field(default_factory=list)
+    _left: float = 0.0
+    _right: float = 0.0
 
     def takes(self, line: Line) -> bool:
         if not self.lines:
             return True
         last = self.lines[-1]
-        left = min(one.x0 for one in self.lines)
-        right = max(one.x1 for one in self.lines)
-        if not -0.5 * last.size <= line.y0 - last.y1 < self._reach(last):
-            return False
         if abs(line.em - last.em) > 0.25 * last.em or line.gaps != last.gaps:
             return False
-        if last.text.endswith(_ENDS) and last.x1 < right - 4 * last.size:
+        gap = line.y0 - last.y1
+        if not self.typed and (line.mono or last.mono):
+            return line.mono and last.mono and -0.5 * last.size < gap < _CODE_GAP * last.em
+        if not -0.5 * last.size <= gap < self._reach(last):
+            return False
+        if is_right_to_left(line.text):
+            return abs(line.x1 - last.x1) < 3 * line.size
+        if last.text.endswith(_ENDS) and last.x1 < self._right - 4 * last.size:
             return False  # the last line of a paragraph is short
-        indented = line.x0 > left + 0.8 * line.size and last.x0 <= left + 0.5 * last.size and len(self.lines) > 1
-        return abs(line.x0 - last.x0) < 3 * line.size and not (indented and last.text.endswith(_ENDS))
+        indented = line.x0 > self._left + 0.8 * line.size and last.x0 <= self._left + 0.5 * last.size
+        ended = indented and len(self.lines) > 1 and last.text.endswith(_ENDS)
+        return abs(line.x0 - last.x0) < 3 * line.size and not ended
+
+    def add(self, line: Line) -> None:
+        self._left = min(self._left, line.x0) if self.lines else line.x0
+        self._right = max(self._right, line.x1) if self.lines else line.x1
+        self.lines.append(line)
 
     def _reach(self, last: Line) -> float:
         """The widest blank inside of this paragraph: what is usual on the page, and what letters without a descender add."""
@@ -219,9 +239,24 @@ class _Paragraph:
         return max(0.75 * height, self.usual_gap + 0.25 * height if self.usual_gap else 0.0)
 
     def end(self) -> Iterator[Block]:
-        if self.lines:
+        if self.lines and self.lines[0].mono and not self.typed and len(self.lines) > 1:
+            block = _block(self.lines, self.page, "code")
+            block.text = _as_written(self.lines, self._left)
+            yield block
+        elif self.lines:
             yield _block(self.lines, self.page, "text")
         self.lines = []
+
+
+def _as_written(lines: Sequence[Line], left: float) -> str:
+    """Lines of code with what they are indented by; a wider gap is an empty line."""
+    letter = max(min((line.x1 - line.x0) / max(1, len(line.text)) for line in lines), 1.0)
+    written: list[str] = []
+    for n, line in enumerate(lines):
+        if n and line.y0 - lines[n - 1].y1 > _EMPTY * line.em:
+            written.append("")
+        written.append(" " * min(_DEEPEST, round((line.x0 - left) / letter)) + line.text)
+    return "\n".join(written)
 
 
 def _heading(lines: Sequence[Line], page: int, level: int) -> Block:
@@ -249,14 +284,14 @@ def _block(lines: Sequence[Line], page: int, kind: str) -> Block:
 
 def _joined(lines: Sequence[Line]) -> str:
     """Lines to running text: no blank inside of Chinese, none after a hyphen; rows with gaps keep their line ends."""
-    text = lines[0].text
+    pieces = [lines[0].text]
     for before, line in pairwise(lines):
         if before.gaps or line.gaps:
-            text += "\n"
-        elif not before.hyphen and not (_CJK.match(text[-1:]) and _CJK.match(line.text[:1])):
-            text += " "
-        text += line.text
-    return text
+            pieces.append("\n")
+        elif not before.hyphen and not (_CJK.match(before.text[-1:]) and _CJK.match(line.text[:1])):
+            pieces.append(" ")
+        pieces.append(line.text)
+    return "".join([*pieces, "-"] if lines[-1].hyphen else pieces)
 
 
 def _margin(line: Line, page: PageLines) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,8 +18,18 @@ from gristmill.parsers.pdf.frame import Frame, Sides
 
 # pdfium writes these where it takes a hyphen at a line's end for one that only the line's end asked for.
 _SOFT_HYPHENS = str.maketrans("", "", "\x02\ufffe\u00ad")
+_AFTER_HYPHEN = re.compile("(?<=[\x02\ufffe])(?=[^\r])")
+_FORMS = re.compile(
+    "[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+"
+)  # ligatures, and letters as they stand inside of words
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_FIXED_PITCH = 1  # of a font's flags
+_MONO = re.compile(rb"courier|consol|menlo|monaco|mono|typewriter|cmtt|inconsolata", re.I)
+_LONGEST_NAME = 128
+_LONGEST_WORD = 500  # glyphs: what is longer is cut, so that its text is not copied ever again
 _BLANKS = frozenset("\0\n\r \xa0")
 _HYPHENS = frozenset("-\x02\ufffe\u00ad")  # pdfium makes up blanks, line ends and these
+_LATIN = "\u0590"
 _UPRIGHT = 1.5
 _FLAT = 0.1  # part of the font's size: a line that is less high has no glyphs to be measured
 _ASCENT = 0.88  # part of the font's size above the base line, in nearly all Chinese fonts
@@ -38,6 +50,7 @@ class Line(msgspec.Struct, array_like=True, gc=False):
     gaps: bool = False
     em: float = 0.0
     hyphen: bool = False  # the line ended with a hyphen that only the line's end asked for
+    mono: bool = False  # its letters are all of one width
 
 
 @dataclass(slots=True)
@@ -105,7 +118,7 @@ def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[tuple[Line
     left, top, right, bottom = (ctypes.c_double() for _ in range(4))
     same = _units(text) == count
     at = 0
-    for whole in text.split("\n"):
+    for whole, after in _split(text):
         line = whole.strip()
         if line:
             first, length = at + len(whole) - len(whole.lstrip()), _units(line)
@@ -122,8 +135,19 @@ def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[tuple[Line
                 em = _em(raw, first)
                 if em > 0 and any(box[3] - box[1] < _FLAT * em for box in boxes):
                     boxes = [_outlined(raw, first, first + length - 1, em, frame)]
-                yield _line(line, boxes, pdfium.FPDFText_GetFontWeight(raw, first), em), first, first + length
-        at += _units(whole) + 1
+                font = pdfium.FPDFText_GetFontWeight(raw, first), em, _is_mono(raw, first)
+                yield _line(line, boxes, font), first, first + length
+        at += _units(whole) + after
+
+
+def _split(text: str) -> Iterator[tuple[str, int]]:
+    """The lines with the number of characters that end them: none where the line's end is a hyphen that pdfium took out,
+    after which it goes on to whatever is written next."""
+    for line in text.split("\n"):
+        *before, last = _AFTER_HYPHEN.split(line)
+        for piece in before:
+            yield piece, 0
+        yield last, 1
 
 
 def _outlined(raw: Any, first: int, last: int, em: float, frame: Frame) -> Sides:
@@ -148,7 +172,17 @@ def _units(text: str) -> int:
     return len(text) if text.isascii() or max(text) <= "\uffff" else len(text) + sum(char > "\uffff" for char in text)
 
 
-def _line(text: str, boxes: list[Sides], weight: int, em: float) -> Line:
+def _is_mono(raw: Any, first: int) -> bool:
+    """Whether the letters that a line begins with are all of one width."""
+    name, flags = ctypes.create_string_buffer(_LONGEST_NAME), ctypes.c_int()
+    size = pdfium.FPDFText_GetFontInfo(raw, first, name, _LONGEST_NAME, flags)
+    if flags.value & _FIXED_PITCH:
+        return True
+    return 0 < size <= _LONGEST_NAME and bool(_MONO.search(name.raw[: size - 1]))
+
+
+def _line(text: str, boxes: list[Sides], font: tuple[int, float, bool]) -> Line:
+    weight, em, mono = font
     size = max(box[3] - box[1] for box in boxes)
     wide = max(box[2] for box in boxes) - min(box[0] for box in boxes)
     if size > _UPRIGHT * wide and len(text) > 2:  # written up or down the page: its width is the letters' height
@@ -156,7 +190,7 @@ def _line(text: str, boxes: list[Sides], weight: int, em: float) -> Line:
     spans = sorted((box[0], box[2]) for box in boxes)
     gaps = any(after[0] - before[1] > 0.9 * size for before, after in pairwise(spans))
     return Line(
-        text.translate(_SOFT_HYPHENS),
+        plain_letters(text.translate(_SOFT_HYPHENS)),
         min(box[0] for box in boxes),
         min(box[1] for box in boxes),
         max(box[2] for box in boxes),
@@ -166,12 +200,12 @@ def _line(text: str, boxes: list[Sides], weight: int, em: float) -> Line:
         gaps,
         em if 0.5 * size < em < 3 * size else size,  # some fonts tell nonsense
         text[-1] in "\x02\ufffe\u00ad",
+        mono,
     )
 
 
 def _words(raw: Any, glyphs: Sequence[str], frame: Frame, wanted: range) -> Iterator[Word]:
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    upright, west, north = not frame.quarters, frame.left, frame.top
     word: Word | None = None
     tallest = 0.0
     for number in wanted:
@@ -183,11 +217,10 @@ def _words(raw: Any, glyphs: Sequence[str], frame: Frame, wanted: range) -> Iter
             continue
         if not pdfium.FPDFText_GetCharBox(raw, number, left, right, bottom, top):
             continue
-        if upright:
-            x0, y0, x1, y1 = left.value - west, north - top.value, right.value - west, north - bottom.value
-        else:
-            x0, y0, x1, y1 = frame.place(left.value, bottom.value, right.value, top.value)
+        x0, y0, x1, y1 = frame.place(left.value, bottom.value, right.value, top.value)
         tall = y1 - y0
+        if glyph > _LATIN and word and _leads(word, (x0, y0, x1, y1), glyph):
+            continue
         if word and _continues(word, x0, y0, y1, tallest if tallest > tall else tall):
             # comparisons, for each glyph comes by here and a call of max costs as much as they do together
             word.x1 = x1 if x1 > word.x1 else word.x1
@@ -201,6 +234,28 @@ def _words(raw: Any, glyphs: Sequence[str], frame: Frame, wanted: range) -> Iter
             word, tallest = Word(x0, y0, x1, y1, glyph), tall
     if word:
         yield word
+
+
+def _leads(word: Word, sides: Sides, glyph: str) -> bool:
+    """Whether a glyph goes on with a word to the left; then it is of it."""
+    x0, y0, x1, y1 = sides
+    if not _RIGHT_TO_LEFT.match(glyph) or not word.x0 - _WORD_GAP * (y1 - y0) < x1 <= word.x0 + (x1 - x0) / 2 + 1:
+        return False
+    if min(y1, word.y1) <= max(y0, word.y0) or len(word.text) > _LONGEST_WORD:
+        return False
+    word.x0, word.y0, word.y1 = x0, min(y0, word.y0), max(y1, word.y1)
+    word.text += glyph
+    return True
+
+
+def is_right_to_left(text: str) -> bool:
+    """Whether a text is written from right to left, by its first letter."""
+    return next((bool(_RIGHT_TO_LEFT.match(char)) for char in text if char.isalpha()), False)
+
+
+def plain_letters(text: str) -> str:
+    """The text with the letters that are meant where ligatures, or letters as they look inside of words, are written."""
+    return text if text.isascii() else _FORMS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
 
 
 def _turned(raw: Any, number: int, quarters: int) -> bool:
@@ -219,6 +274,8 @@ def _glyphs(raw: Any, count: int) -> list[str]:
 
 
 def _continues(word: Word, x0: float, y0: float, y1: float, height: float) -> bool:
+    if len(word.text) > _LONGEST_WORD:
+        return False
     reach = _WORD_GAP * height
     if not word.x0 - 1 <= x0 < word.x1 + (reach if reach > 1.2 else 1.2):
         return False

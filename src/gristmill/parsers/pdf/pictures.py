@@ -25,7 +25,7 @@ _MOST_BYTES = 8 << 20  # of a picture as it stands in the document
 _RESOLUTION = 150 / 72  # pixels in a point, where a picture is drawn anew
 _LONGEST = 1_500  # pixels of a side, then
 _JPEG = "DCTDecode"  # a JPEG file as it is
-_LETTERS = frozenset(("ASCII85Decode", "ASCIIHexDecode"))  # bytes written as letters: never fewer than what they stand for
+_LETTERS = frozenset(("ASCII85Decode", "ASCIIHexDecode"))  # bytes as letters: never fewer than they stand for
 _PLAIN = (8, 24)  # bits of a pixel: grey, or red, green and blue
 
 

@@ -10,7 +10,7 @@ from gristmill.parsers.pdf.drawn import Drawn
 from gristmill.parsers.pdf.frame import Sides
 from gristmill.parsers.pdf.framed import framed
 from gristmill.parsers.pdf.layout import PageLines
-from gristmill.parsers.pdf.lines import Line, Word
+from gristmill.parsers.pdf.lines import Line, Word, plain_letters
 from gristmill.parsers.pdf.spaced import spaced
 from gristmill.parsers.pdf.words import FoundTable
 from gristmill.ports.document import Block, Box, Cell, Table
@@ -98,7 +98,8 @@ def _inside(word: Word, sides: Sides) -> bool:
 
 def _block(table: FoundTable, page: int) -> Block:
     cells = [
-        Cell(one.text, one.row, one.col, one.last_row - one.row + 1, one.last_col - one.col + 1) for one in table.cells
+        Cell(plain_letters(one.text), one.row, one.col, one.last_row - one.row + 1, one.last_col - one.col + 1)
+        for one in table.cells
     ]
     rows, cols = max(one.last_row for one in table.cells) + 1, max(one.last_col for one in table.cells) + 1
     box = Box(page, *(round(side, 1) for side in table.sides))

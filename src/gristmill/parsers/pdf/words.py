@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gristmill.parsers.pdf.frame import Sides
-from gristmill.parsers.pdf.lines import Word
+from gristmill.parsers.pdf.lines import Word, is_right_to_left
 
 _SEGMENT_GAP = 0.9  # of the text's height: a wider gap parts cells
 _BLANK = 0.1  # of the text's height: a wider gap is a blank
@@ -141,8 +141,14 @@ def segments_of(words: Sequence[Word], height: float, cuts: Sequence[float] = ()
             segments.append(Word(word.x0, word.y0, word.x1, word.y1, ""))
             texts.append([word.text])
     for segment, pieces in zip(segments, texts, strict=True):
-        segment.text = "".join(pieces)
+        segment.text = "".join(reversed(pieces) if _is_from_right(pieces) else pieces)
     return segments
+
+
+def _is_from_right(pieces: Sequence[str]) -> bool:
+    """Whether most words are written from right to left: then all stand in that order."""
+    lettered = [piece for piece in pieces if any(map(str.isalpha, piece))]
+    return 2 * sum(map(is_right_to_left, lettered)) > len(lettered)
 
 
 def _parted(before: Word, after: Word, cuts: Sequence[float]) -> bool:
