@@ -22,7 +22,6 @@ _AT_ONCE = 4096
 
 # What version 2 added, apart from columns of ``chunk``.
 ADDED = (
-    """CREATE INDEX chunk_name ON chunk(chunk_id)""",
     """CREATE TABLE field(rid INTEGER PRIMARY KEY, fields TEXT NOT NULL)""",
     # However a chunk goes, nothing of it stays, and readers that keep vectors in memory are told.
     """CREATE TRIGGER chunk_gone AFTER DELETE ON chunk BEGIN
