@@ -466,3 +466,11 @@ def test_no_mistake_quotes_a_secret(load: Load, main: str) -> None:
         load(main)
     assert "S3cret" not in str(caught.value)
     assert "S3cret" not in repr(caught.value.__context__)
+
+
+def test_an_object_is_json_in_the_environment(load: Load) -> None:
+    name = "GRISTMILL_PIPELINE__TABLE_COLUMN_ROLES"
+    assert load(environ={name: '{"unit": "metadata"}'}).pipeline.table_column_roles == {"unit": "metadata"}
+    for wrong in ('{"unit": "x"}', '{"unit"', "unit"):
+        with pytest.raises(SettingsError, match=rf"environment {name}: pipeline\.table_column_roles"):
+            load(environ={name: wrong})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -151,6 +153,15 @@ class Pipeline(Section):
     retired_grace_seconds: float = Field(60.0, ge=0, description="How long replaced chunks stay for running searches.")
     keep_dead_seconds: float = Field(86_400.0, ge=0, description="How long a cancelled generation is remembered.")
     cache_max_bytes: int = Field(4 * GIB, ge=0, description="The size to which the cache of stage results is cut.")
+
+    @field_validator("table_column_roles", mode="before")
+    @classmethod
+    def _as_json(cls, value: Any) -> Any:
+        """The environment and ``--set`` know texts only: an object is written as JSON there."""
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            with suppress(ValueError):
+                return json.loads(value)
+        return value
 
 
 class Stores(Section):
