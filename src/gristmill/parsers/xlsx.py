@@ -1,55 +1,38 @@
-"""Excel workbooks, new and old: a sheet is a page and a table. Values as they are stored; formulas are never computed."""
+"""Excel workbooks, new and old: a sheet is a page, with a table or several. Formulas are never computed."""
 
 from __future__ import annotations
 
-import datetime
-import io
-import re
-import zipfile
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice
-from typing import IO, Any, ClassVar
+from typing import ClassVar
 
-import openpyxl
-import python_calamine as calamine
-from openpyxl.utils.exceptions import InvalidFileException
-
-from gristmill.base.errors import DamagedDocument, EmptyDocument, EncryptedDocument
-from gristmill.parsers.bounds import Blocks, check_size, open_zip, too_large
+from gristmill.base.errors import EmptyDocument
+from gristmill.parsers.bounds import Blocks
+from gristmill.parsers.sheets import Row, Section, sections
+from gristmill.parsers.workbook import Workbook
 from gristmill.ports.document import Block, Cell, Page, ParsedDocument, Table
 from gristmill.ports.parser import WINDOW_CELLS, WINDOW_ROWS, ParseLimits, RowParser, Source
 
-_SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
-_PLACE = re.compile(rb'\br="([A-Z]{0,4})(\d{1,9})"')  # of a row or cell
-_POINT = re.compile(rb"<v>-?\d+\.0</v>")
-_LONGEST_PLACE = 32
-_PIECE = 1 << 20
-_MOST_DENSE = 20_000_000  # cells of the grid that calamine would make, empty ones included
-_NUMBER = re.compile(r"[-+]?[\d.,]+%?")
-_ERRORS = (
-    calamine.CalamineError, calamine.XmlError, calamine.ZipError, InvalidFileException, KeyError, ValueError, OSError,
-    zipfile.BadZipFile, TypeError, IndexError, OverflowError,
-)  # fmt: skip
-
-Merged = list[tuple[tuple[int, int], tuple[int, int]]]
-Rows = Iterator[tuple[int, list[str]]]  # the row's number on its sheet, from 0, and its values
+_WIDE = 256  # columns; of a wider table only those are kept that hold something
 
 
 class XlsxParser(RowParser):
-    """A table for each sheet (a piece of it in each window that it reaches into), merged cells with their spans."""
+    """Tables with their heads, one or several on a sheet, and the titles above them; merged cells with their spans.
+
+    A large table has a piece in each window that it reaches into.
+    """
 
     name: ClassVar[str] = "xlsx"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def windows(self, source: Source, limits: ParseLimits) -> Iterator[ParsedDocument]:
         found = False
-        with _Workbook(source, limits) as book:
+        with Workbook(source, limits) as book:
             for pieces in _windows(book):
                 blocks = Blocks(source.name, limits)
                 blocks.add_all(_block(piece) for piece in pieces)
-                pages = [Page(piece.number, label=piece.sheet) for piece in pieces if piece.begins]
+                pages = [Page(piece.sheet.number, label=piece.sheet.name) for piece in pieces if piece.opens]
                 found = found or bool(blocks)
                 if found:
                     yield ParsedDocument("xlsx", blocks, pages, parser=f"xlsx/{self.version}", name=source.name)
@@ -57,220 +40,73 @@ class XlsxParser(RowParser):
             raise EmptyDocument(f"{source.name} holds no values")
 
 
+@dataclass(frozen=True)
+class _Sheet:
+    name: str
+    number: int
+    spans: Mapping[tuple[int, int], tuple[int, int]]  # of merged cells, by the first of them: rows and columns
+
+
 @dataclass
 class _Piece:
-    """Rows of one sheet that follow each other, below the sheet's header. ``begins``: the header is its own first row."""
+    """Rows of one section that follow each other. ``begins``: they are its first. ``opens``: they are the sheet's first."""
 
-    sheet: str
-    number: int
-    merged: Merged
-    heads: list[tuple[int, list[str]]]
+    sheet: _Sheet
+    section: Section
     begins: bool = True
-    rows: list[tuple[int, list[str]]] = field(default_factory=list)
+    opens: bool = False
+    rows: list[Row] = field(default_factory=list)
 
 
-def _windows(book: _Workbook) -> Iterator[list[_Piece]]:
+def _windows(book: Workbook) -> Iterator[list[_Piece]]:
     """The rows of all sheets in windows. A sheet begins a new one where the last is half full."""
     window: list[_Piece] = []
     rows = cells = 0
     for number, name in enumerate(book.names, 1):
-        heads, lines = _headed(book.rows(name))
-        piece = _Piece(name, number, book.merged(name), heads)
-        for line in lines:
-            most = WINDOW_ROWS // 2 if piece.begins and not piece.rows else WINDOW_ROWS
-            if rows >= most or (rows and cells + len(line[1]) > WINDOW_CELLS):
+        merged = book.merged(name)
+        spans = {low: (high[0] - low[0] + 1, high[1] - low[1] + 1) for low, high in merged}
+        sheet = _Sheet(name, number, spans)
+        piece: _Piece | None = None
+        for section, row in sections(book.rows(name), merged):
+            most = WINDOW_ROWS if piece else WINDOW_ROWS // 2
+            whole = piece is None or section is not piece.section or len(piece.rows) >= len(section.heads)
+            if whole and rows and (rows >= most or cells + len(row[1]) > WINDOW_CELLS):
                 yield window
                 window, rows, cells = [], 0, 0
-                piece = _Piece(name, number, piece.merged, heads, begins=not piece.rows)
-            if not piece.rows:
+            if not window or piece is None or section is not piece.section:
+                begins = piece is None or section is not piece.section
+                piece = _Piece(sheet, section, begins, opens=piece is None)
                 window.append(piece)
-            piece.rows.append(line)
-            rows, cells = rows + 1, cells + len(line[1])
+            piece.rows.append(row)
+            rows, cells = rows + 1, cells + len(row[1])
     yield window
 
 
-def _headed(rows: Rows) -> tuple[list[tuple[int, list[str]]], Rows]:
-    """The header of a sheet, where it has one, and all of its rows."""
-    first = list(islice(rows, 2))
-    heads = first[:1] if len(first) > 1 and is_header(first[0][1]) else []
-    return heads, chain(first, rows)
-
-
-class _Workbook:
-    """The sheets of a workbook, through calamine, or cell by cell where its dense grid would not fit into memory."""
-
-    def __init__(self, source: Source, limits: ParseLimits) -> None:
-        self._source, self._limits = source, limits
-        self._sparse: Any = None
-        self._dense: Any = None
-        self._held: tuple[str, Any] | None = None
-        self._cells = 0
-        self._point = False
-
-    def __enter__(self) -> _Workbook:
-        data = self._source.data
-        check_size(self._source, self._limits)
-        try:
-            extent = _extent(open_zip(self._source, self._limits)) if data.startswith(b"PK") else _Extent()
-            self._point = extent.point
-            if extent.cells > min(_MOST_DENSE, 4 * self._limits.max_cells):
-                self._sparse = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-                self.names = list(self._sparse.sheetnames)
-            else:
-                self._dense = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-                self.names = list(self._dense.sheet_names)
-        except calamine.PasswordError as exc:
-            raise EncryptedDocument(
-                f"{self._source.name} is protected by a password. Remove the password and submit it again."
-            ) from exc
-        except _ERRORS as exc:
-            raise self._damaged(exc) from exc
-        if len(self.names) > self._limits.max_pages:
-            raise too_large(self._source.name, "sheets", len(self.names), self._limits.max_pages, "max_pages")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for book in (self._sparse, self._dense):
-            if book is not None:
-                book.close()
-
-    def rows(self, name: str) -> Rows:
-        """The rows of a sheet that hold a value."""
-        try:
-            for number, values in self._raw(name):
-                shown = [_shown(value, point=self._point) for value in values]
-                while shown and not shown[-1]:
-                    shown.pop()
-                if shown:
-                    self._count(shown)
-                    yield number, shown
-        except _ERRORS as exc:
-            raise self._damaged(exc) from exc
-
-    def merged(self, name: str) -> Merged:
-        """The merged ranges of a sheet: first and last cell, rows and columns from 0."""
-        try:
-            sheet = self._sheet(name) if self._dense is not None else None
-            return list(sheet.merged_cell_ranges or []) if sheet is not None else []
-        except _ERRORS:  # old workbooks have none to tell; the values are complete without
-            return []
-
-    def _raw(self, name: str) -> Iterator[tuple[int, Sequence[Any]]]:
-        if self._sparse is not None:
-            yield from _sparse_rows(self._sparse[name])
-            return
-        sheet = self._sheet(name)
-        _, left = sheet.start or (0, 0)
-        for number, row in enumerate(sheet.iter_rows()):  # row by row: all of them as Python's objects are too many
-            yield number, [""] * left + row
-
-    def _sheet(self, name: str) -> Any:
-        """A sheet of the dense reader, which takes long to read: once, and no other is held beside it."""
-        if self._held is None or self._held[0] != name:
-            self._held = None
-            self._held = name, self._dense.get_sheet_by_name(name)
-        return self._held[1]
-
-    def _count(self, row: Sequence[str]) -> None:
-        self._cells += sum(1 for value in row if value)
-        if self._cells > self._limits.max_cells:
-            found = f"more than {self._limits.max_cells}"
-            raise too_large(self._source.name, "cells", found, self._limits.max_cells, "max_cells")
-
-    def _damaged(self, exc: BaseException) -> DamagedDocument:
-        return DamagedDocument(
-            f"{self._source.name} is a damaged workbook ({type(exc).__name__}: {exc}). Open it and save it again."
-        )
-
-
-def _sparse_rows(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
-    """The rows of a sheet read cell by cell. The empty ones, millions perhaps, are one and the same object."""
-    if not hasattr(sheet, "iter_rows"):  # a sheet that is only a chart
-        return
-    sheet.reset_dimensions()  # what the file says of its size may be a lie
-    empty: Sequence[Any] = ()
-    for number, values in enumerate(sheet.iter_rows(values_only=True)):
-        if values is empty:
-            continue
-        if any(value is not None for value in values):
-            yield number, values
-        else:
-            empty = values
-
-
 def _block(piece: _Piece) -> Block:
-    """The table of a piece."""
-    heads = len(piece.heads)
-    taken = piece.rows if piece.begins else piece.heads + piece.rows
-    spans = {low: (high[0] - low[0] + 1, high[1] - low[1] + 1) for low, high in piece.merged}
+    """The table of a piece, or the line above one."""
+    sheet, heads = piece.sheet, len(piece.section.heads)
+    if piece.section.title:
+        words = " ".join(filter(None, piece.rows[0][1]))
+        return Block("text", words, page=sheet.number, attrs={"sheet": sheet.name, "part": "title"})
+    taken = piece.rows if piece.begins else piece.section.heads + piece.rows
     cells = []
     for number, (row, values) in enumerate(taken):
         for column, value in enumerate(values):
             if value:
-                high, wide = spans.get((row, column), (1, 1))
+                high, wide = sheet.spans.get((row, column), (1, 1))
                 covered = bisect_left(taken, row + high, lo=number, key=lambda one: one[0]) - number if high > 1 else 1
                 cells.append(Cell(value, number, column, max(1, covered), wide, header=number < heads))
+    width = _narrowed(cells)
+    table = Table(len(taken), width, cells, heads, sheet.name)
+    return Block("table", "", page=sheet.number, table=table, attrs={"sheet": sheet.name})
+
+
+def _narrowed(cells: list[Cell]) -> int:
+    """How many columns the cells take. Where there are very many, those that hold nothing are taken out."""
     width = max((cell.col + cell.colspan for cell in cells), default=0)
-    table = Table(len(taken), width, cells, heads, piece.sheet)
-    return Block("table", "", page=piece.number, table=table, attrs={"sheet": piece.sheet})
-
-
-def is_header(row: Sequence[str]) -> bool:
-    """Whether a sheet's first row names its columns: text only, no number."""
-    names = [value.strip() for value in row if value.strip()]
-    return len(names) > 1 and not any(_NUMBER.fullmatch(name) for name in names)
-
-
-def _shown(value: Any, *, point: bool) -> str:
-    """A value as a reader would write it. ``point``: whole numbers are written as 1.0."""
-    if isinstance(value, str):
-        return value.strip()
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, float):
-        return str(int(value)) if not point and value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, datetime.datetime):
-        return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ")
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    return str(value)
-
-
-@dataclass
-class _Extent:
-    """How far the largest sheet reaches, as a dense reader would hold it, and how its whole numbers are written."""
-
-    cells: int = 0
-    point: bool = False  # 1.0 and not 1, as some programs write it
-
-
-def _extent(archive: zipfile.ZipFile) -> _Extent:
-    found = _Extent()
-    with archive:
-        for member in archive.infolist():
-            if _SHEET.fullmatch(member.filename):
-                with archive.open(member) as stream:
-                    _measure(stream, found)
-    return found
-
-
-def _measure(stream: IO[bytes], found: _Extent) -> None:
-    rows = columns = 0
-    tail = b""
-    while piece := stream.read(_PIECE):
-        data = tail + piece
-        if places := _PLACE.findall(data):
-            rows = max(rows, max(map(int, {digits for _, digits in places})))
-            columns = max(columns, max(map(_column_number, {letters for letters, _ in places})))
-        found.point = found.point or _POINT.search(data) is not None
-        tail = data[-_LONGEST_PLACE:]
-    found.cells = max(found.cells, rows * max(columns, 1))
-
-
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number
+    if width <= _WIDE:
+        return width
+    places = {column: place for place, column in enumerate(sorted({cell.col for cell in cells}))}
+    for cell in cells:
+        cell.col, cell.colspan = places[cell.col], 1
+    return len(places)
