@@ -61,7 +61,7 @@ def crop(name: str, data: bytes, boxes: Sequence[Box]) -> bytes:
     Whatever the document does, this ends within ``SECONDS`` and its process keeps within ``MEMORY``. Raises DamagedDocument.
     """
     job = msgspec.msgpack.encode(Job(list(boxes), data))
-    command = [sys.executable, "-m", __name__]
+    command = [sys.executable, "-P", "-m", __name__]  # modules of the working folder are none of ours
     try:
         done = subprocess.run(command, input=job, capture_output=True, timeout=SECONDS, check=False)  # noqa: S603  our own module
     except subprocess.TimeoutExpired as exc:
