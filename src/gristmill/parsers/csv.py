@@ -17,6 +17,7 @@ from gristmill.ports.document import Block, Cell, ParsedDocument, Table
 from gristmill.ports.parser import WINDOW_CELLS, WINDOW_ROWS, ParseLimits, RowParser, Source
 
 _SAMPLE = 64 * 1024
+_PIECE = 1 << 20  # characters
 _DELIMITERS = ",;\t|"
 _NUMBER = re.compile(r"[-+]?[\d.,]+%?")
 _LONGEST_NAME = 60
@@ -73,9 +74,9 @@ def is_header(row: Sequence[str]) -> bool:
 
 def _rows(source: Source, limits: ParseLimits) -> Iterator[list[str]]:
     check_size(source, limits)
-    text = clean(decode(source.data)[0])
+    text = decode(source.data)[0]
     csv.field_size_limit(limits.max_text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text[:_SAMPLE], source.name))
+    reader = csv.reader(_lines(text), delimiter=_delimiter(clean(text[:_SAMPLE]), source.name))
     rows = cells = 0
     try:
         for row in reader:
@@ -95,6 +96,16 @@ def _rows(source: Source, limits: ParseLimits) -> Iterator[list[str]]:
         raise DamagedDocument(
             f"{source.name} is not a CSV file that can be read: {exc} (line {reader.line_num})."
         ) from exc
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text, cleaned a piece at a time: nothing as large as the text is made of it."""
+    at = 0
+    while at < len(text):
+        end = text.find("\n", at + _PIECE)
+        end = len(text) if end < 0 else end + 1
+        yield from io.StringIO(clean(text[at:end]))
+        at = end
 
 
 def _delimiter(sample: str, name: str) -> str:
