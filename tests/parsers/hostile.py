@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import resource
+import struct
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -121,6 +122,14 @@ def nested(levels: int) -> bytes:
     return data
 
 
+def directory(entries: int) -> bytes:
+    """An archive that is all directory: a small object for each of its entries would be much memory."""
+    listed = b"PK\x01\x02" + bytes(42)
+    return b"PK\x03\x04" + bytes(26) + listed * entries + b"PK\x05\x06" + struct.pack(
+        "<HHHHIIH", 0, 0, entries & 0xFFFF, entries & 0xFFFF, 46 * entries, 30, 0
+    )  # fmt: skip
+
+
 def looping() -> bytes:
     """An OLE container whose directory begins a chain of sectors that never ends."""
     data = bytearray(ole.report_doc())
@@ -131,6 +140,8 @@ def looping() -> bytes:
 
 CASES |= {
     "nested.zip": lambda: nested(5),
+    "directory.zip": lambda: directory(250_000),
+    "directory.docx": lambda: directory(250_000),
     "bomb.zip": lambda: packed({"note.txt": b"words", "inner.zip": packed({"zeros.txt": bytes(40 << 20)})}),
     "climbing.zip": lambda: packed({"../../../evil.txt": b"climbing words", "/evil.txt": b"more"}),
     "members.zip": lambda: packed({f"{n}.txt": b"" for n in range(20_000)}),

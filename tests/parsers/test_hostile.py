@@ -32,6 +32,8 @@ REFUSED = {  # the error of those that cannot, and a word of its message
     "blank.txt": ("EmptyDocument", "empty"),
     "parts.eml": ("DocumentTooLarge", "parts"),
     "nested.zip": ("EmptyDocument", "too deep"),
+    "directory.zip": ("DocumentTooLarge", "zip_members"),
+    "directory.docx": ("DocumentTooLarge", "zip_members"),
     "bomb.zip": ("DocumentTooLarge", "zip_ratio"),
     "members.zip": ("DocumentTooLarge", "zip_members"),
     "bomb.epub": ("DocumentTooLarge", "zip_ratio"),

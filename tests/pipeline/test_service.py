@@ -31,6 +31,16 @@ async def test_a_known_digest_spares_the_reading_of_a_stored_file(home: Home, mo
     assert not again.fresh
 
 
+async def test_a_file_over_the_limit_is_refused_before_it_is_looked_into_or_stored(home: Home) -> None:
+    path = home.write("a.pdf", b"%PDF-1.7")
+    os.truncate(path, home.ports.limits.max_bytes + 1)
+    submission = await home.service.submit(home.dataset, FileSubmit(path, path.name, digest="d"), SMALL)
+    failure = submission.document.failure
+    assert failure is not None
+    assert (failure.type, "a.pdf has 134217729 bytes" in failure.message) == ("DocumentTooLarge", True)
+    assert home.objects("blobs/") == set()
+
+
 async def test_a_file_that_changes_while_it_is_read_is_stored_as_what_it_is(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

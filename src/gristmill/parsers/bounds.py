@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -21,6 +22,9 @@ _FORBIDDEN = tuple(
     word.encode(codec) for word in ("<!DOCTYPE", "<!ENTITY") for codec in ("ascii", "utf-16-le", "utf-16-be")
 )
 _OVERLAP = max(map(len, _FORBIDDEN)) - 1
+MEMBER_BYTES = 1024  # of a directory, for each member: its name and more
+_END, _END64 = b"PK\x05\x06", b"PK\x06\x06"
+_END_BYTES, _END_WITHIN, _END64_BEFORE = 22, 22 + 76 + 0xFFFF, 76
 _XML = (".xml", ".rels", ".vml")
 
 # What no text needs and some stores choke on: control characters, halves of surrogate pairs, non-characters.
@@ -60,6 +64,9 @@ def open_zip(source: Source, limits: ParseLimits) -> zipfile.ZipFile:
     only ever compared, never used as paths. Raises DamagedDocument, EncryptedDocument, DocumentTooLarge.
     """
     check_size(source, limits)
+    if directory_size(source.data) > limits.zip_members * MEMBER_BYTES:
+        found = f"more than {limits.zip_members}"
+        raise too_large(source.name, "files inside", found, limits.zip_members, "zip_members")
     try:
         archive = zipfile.ZipFile(io.BytesIO(source.data))
         members = archive.infolist()
@@ -71,6 +78,22 @@ def open_zip(source: Source, limits: ParseLimits) -> zipfile.ZipFile:
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, OverflowError) as exc:
         raise DamagedDocument(f"{source.name} is a damaged ZIP container ({exc}). Save or download it again.") from exc
     return archive
+
+
+def directory_size(tail: bytes) -> int:
+    """How large a ZIP file's directory says it is, the largest where several could be meant.
+
+    All of it is read, and an object made of every 46 bytes, before anybody can count them. ``tail``: how the file ends.
+    """
+    tail = tail[-_END_WITHIN:]
+    sizes, at = [0], tail.find(_END)
+    while at >= 0:
+        if len(tail) - at >= _END_BYTES:
+            sizes.append(struct.unpack_from("<I", tail, at + 12)[0])
+            if at >= _END64_BEFORE and tail.startswith(_END64, at - _END64_BEFORE):
+                sizes.append(struct.unpack_from("<Q", tail, at - _END64_BEFORE + 40)[0])
+        at = tail.find(_END, at + 1)
+    return max(size for size in sizes if size != 0xFFFFFFFF)
 
 
 def _inflate(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: ParseLimits, total: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -15,8 +16,10 @@ from typing import BinaryIO
 
 from gristmill.base.errors import EmptyDocument, EncryptedDocument, UnsupportedDocument
 from gristmill.parsers import claimed
+from gristmill.parsers.bounds import MEMBER_BYTES, directory_size
 from gristmill.parsers.charset import decode, odd_share
 from gristmill.parsers.sound import sound_kind
+from gristmill.ports.parser import ParseLimits
 
 READ = (
     "txt, md, html, csv, tsv, json, jsonl, pdf, docx, doc, pptx, ppt, xlsx, xls, odt, ods, odp, rtf, epub, eml, msg, mbox, "
@@ -25,6 +28,7 @@ READ = (
 )
 
 _HEAD = 64 * 1024
+_TAIL = 128 * 1024
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MOST_ODD = 0.02  # share of characters that no text has
 
@@ -143,6 +147,9 @@ def _of_signs(name: str, head: bytes) -> str:
 
 
 def _of_zip(name: str, stream: BinaryIO) -> str:
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
+    if directory_size(stream.read()) > ParseLimits().zip_members * MEMBER_BYTES:
+        return _ZIPS.get(_ending(name), "archive")  # its parser refuses it
     try:
         archive = zipfile.ZipFile(stream)
         members = archive.namelist()

@@ -15,6 +15,7 @@ from gristmill.base.errors import (
     BlobMissing,
     Conflict,
     DocumentError,
+    DocumentTooLarge,
     EmptyDocument,
 )
 from gristmill.base.ids import content_digest, file_digest, new_id
@@ -181,8 +182,13 @@ class IngestService:
 
     def _recognise(self, file: FileSubmit) -> tuple[str, Failure | None]:
         try:
-            if file.path.stat().st_size == 0:
+            size, most = file.path.stat().st_size, self._ports.limits.max_bytes
+            if size == 0:
                 raise EmptyDocument(f"{file.name} is an empty file")
+            if size > most:  # nothing of it is read, or stored
+                raise DocumentTooLarge(
+                    f"{file.name} has {size} bytes; the limit is {most} (pipeline.doc_maximum_size)."
+                )
             return self._detect(file.path), None
         except DocumentError as exc:
             return "", Failure("detect", type(exc).__name__, str(exc))
