@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -50,6 +50,15 @@ Connection = sa.Connection
 _UNFINISHED = run.c.state.in_((RunState.QUEUED.value, RunState.RUNNING.value))
 _HIDDEN = [state.value for state in GenState if state is not GenState.LIVE]  # an index finds these, but no "not live"
 _NAMES_AT_ONCE = 500  # bound parameters of one statement
+_SPACE = sa.select(dataset.c.dim).where(
+    dataset.c.id == sa.bindparam("of_dataset"), dataset.c.tenant == sa.bindparam("of_tenant")
+)
+_WRITABLE = (
+    sa.select(generation.c.g)
+    .join(document, sa.and_(document.c.id == generation.c.document_id, document.c.want == generation.c.ver))
+    .where(generation.c.g == sa.bindparam("of_gen"), generation.c.state == GenState.PENDING.value)
+)
+_LOG = run_log.insert()
 
 
 class SqlCatalog(Catalog):
@@ -88,7 +97,7 @@ class SqlCatalog(Catalog):
         return to_dataset((by_name or found)[0])
 
     def space(self, tenant: str, dataset_id: str) -> Space:
-        found = self._rows(sa.select(dataset.c.dim).where(dataset.c.id == dataset_id, dataset.c.tenant == tenant))
+        found = self._rows(_SPACE, {"of_dataset": dataset_id, "of_tenant": tenant})
         if not found:
             raise NotFound(f"no dataset {dataset_id!r}")
         return Space(tenant, dataset_id, found[0]["dim"])
@@ -226,7 +235,7 @@ class SqlCatalog(Catalog):
             for one in lines
         ]
         if rows:
-            self._write(lambda c: c.execute(run_log.insert(), rows))
+            self._write(lambda c: c.execute(_LOG, rows))
 
     def logs(self, run_id: str) -> list[LogLine]:
         found = self._rows(sa.select(run_log).where(run_log.c.run_id == run_id).order_by(run_log.c.id))
@@ -247,12 +256,7 @@ class SqlCatalog(Catalog):
 
     # -- generations
     def writable(self, gen: int) -> bool:
-        wanted = (
-            sa.select(generation.c.g)
-            .join(document, sa.and_(document.c.id == generation.c.document_id, document.c.want == generation.c.ver))
-            .where(generation.c.g == gen, generation.c.state == GenState.PENDING.value)
-        )
-        return bool(self._rows(wanted))
+        return bool(self._rows(_WRITABLE, {"of_gen": gen}))
 
     def view(self, dataset_id: str) -> View:
         highest = sa.select(sa.func.coalesce(sa.func.max(generation.c.g), 0).label("g"), sa.literal(0).label("hidden"))
@@ -362,5 +366,5 @@ class SqlCatalog(Catalog):
     def _read(self, step: Callable[[Connection], T]) -> T:
         return self._session.read(step)
 
-    def _rows(self, statement: sa.Executable) -> Sequence[Any]:
-        return self._read(lambda c: c.execute(statement).mappings().all())
+    def _rows(self, statement: sa.Executable, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        return self._read(lambda c: c.execute(statement, given).mappings().all())

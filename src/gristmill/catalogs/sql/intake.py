@@ -28,6 +28,8 @@ from gristmill.ports.catalog import (
 
 T = TypeVar("T")
 
+_DOCUMENT = DOCUMENTS.where(document.c.id == sa.bindparam("of_document"))
+
 KEPT_RUNS = 2  # of each document; older ones are told of by the operation log
 
 
@@ -43,7 +45,7 @@ def path_digest(path: str) -> str:
 
 def find(connection: sa.Connection, wanted: str) -> Document | None:
     """The document of that id."""
-    row = connection.execute(DOCUMENTS.where(document.c.id == wanted)).mappings().first()
+    row = connection.execute(_DOCUMENT, {"of_document": wanted}).mappings().first()
     return to_document(row) if row else None
 
 

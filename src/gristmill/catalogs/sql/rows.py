@@ -26,6 +26,8 @@ DATASETS = (
     .join(document, document.c.dataset_id == dataset.c.id, isouter=True)
     .group_by(dataset.c.id)
 )
+_RUN = sa.select(run).where(run.c.id == sa.bindparam("of_run"))  # made once: it is asked for at every step
+_PARTS = sa.select(part).where(part.c.run_id == sa.bindparam("of_run")).order_by(part.c.number)
 _RUN_FIELDS = tuple(name for name in Run.__struct_fields__ if name not in ("state", "failure"))
 _DOCUMENT_FIELDS = tuple(name for name in Document.__struct_fields__ if name not in ("state", "failure"))
 
@@ -66,13 +68,13 @@ def to_operation(row: Any) -> Operation:
 
 def parts_of(connection: sa.Connection, run_id: str) -> list[Part]:
     """All parts of a run in order."""
-    found = connection.execute(sa.select(part).where(part.c.run_id == run_id).order_by(part.c.number))
+    found = connection.execute(_PARTS, {"of_run": run_id})
     return [to_part(row) for row in found.mappings()]
 
 
 def run_of(connection: sa.Connection, run_id: str) -> Run | None:
     """A run, if it is known."""
-    row = connection.execute(sa.select(run).where(run.c.id == run_id)).mappings().first()
+    row = connection.execute(_RUN, {"of_run": run_id}).mappings().first()
     return to_run(row) if row else None
 
 
