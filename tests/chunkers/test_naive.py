@@ -163,6 +163,16 @@ def test_delimiters_stay_in_the_text_and_text_between_backticks_is_one() -> None
     ]
 
 
+def test_a_chunk_ends_at_each_quoted_word() -> None:
+    blocks = [
+        Block("heading", "Tales", level=1), Block("text", "one ## two", page=1), Block("list_item", "three", marker="-"),
+        Block("text", "end ##"), Block("code", "a ## b"), Block("text", "four!"),
+    ]  # fmt: skip
+    found = chunked(blocks, delimiter="!`##`")
+    assert [one.text for one in found] == ["Tales\none ##", "two\n- three\nend ##", "a ## b\nfour!"]
+    assert [one.path for one in found] == [[], ["Tales"], ["Tales"]]
+
+
 def test_a_chunk_knows_the_headings_above_it() -> None:
     blocks = [
         Block("title", "Book", level=1), Block("text", "Preface words."),

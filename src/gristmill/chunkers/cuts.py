@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 from gristmill.ports.chunker import TokenCount
@@ -13,6 +13,7 @@ from gristmill.ports.chunker import TokenCount
 Cutter = Callable[[str], list[str]]
 
 _SENTENCES = re.compile(r"(?<=[.!?;。！？；…])(?=\s|[\u3000-\u9fff\uff00-\uffef])")
+_ENDS = frozenset(".!?;。！？；…")
 _BLANKS = re.compile(r"(?<=\s)(?=\S)")
 _QUOTED = re.compile(r"`([^`]+)`")
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
@@ -28,6 +29,11 @@ def after(text: str, delimiter: str) -> list[str]:
     """The text cut behind each delimiter (the syntax of ``ChunkSettings``)."""
     found = _delimiters(delimiter)
     return _after(found, text) if found else [text]
+
+
+def quoted(delimiter: str) -> str:
+    """Those of the delimiters that are quoted: "" where none is."""
+    return "".join(f"`{word}`" for word in _QUOTED.findall(delimiter))
 
 
 def head(text: str, tokens: int, count: TokenCount) -> str:
@@ -107,13 +113,16 @@ def _fitting(group: list[str], limit: int, count: TokenCount, joint: str, head: 
 
 @cache
 def _cutters(delimiter: str) -> tuple[Cutter, ...]:
-    """From the kindest cut to the crudest but one."""
-    pattern = _delimiters(delimiter)
-    cutters: list[Cutter] = []
-    if pattern:
-        cutters.append(lambda text: _after(pattern, text))
-    cutters += [lambda text: _split(_SENTENCES, text), lambda text: _split(_BLANKS, text)]
-    return tuple(cutters)
+    """From the kindest cut to the crudest but one: quoted words, lines, single signs, sentences, blanks.
+
+    Several signs that end sentences mean sentences, so those go in one step.
+    """
+    signs = set(_QUOTED.sub("", delimiter)) - {"\n"}
+    if len(signs) > 1 and signs <= _ENDS:
+        signs = set()
+    levels = [quoted(delimiter), "\n" if "\n" in _QUOTED.sub("", delimiter) else "", "".join(sorted(signs))]
+    cutters = [partial(after, delimiter=level) for level in levels if level]
+    return (*cutters, partial(_split, _SENTENCES), partial(_split, _BLANKS))
 
 
 @cache
