@@ -176,7 +176,8 @@ def commit(ports: Ports, run: Run) -> bool:
     """Make a run whose parts are all done visible (P4). False when it was overtaken or cancelled."""
     chunks = ports.docstore.seal(ports.catalog.space(run.tenant, run.dataset_id), run.gen)
     if chunks == 0:
-        raise EmptyDocument("the document was read, but there is no text in it")
+        name = ports.catalog.document(run.tenant, run.document_id).name
+        raise EmptyDocument(f"{name} was read, but there is no text in it")
     return ports.catalog.commit(run.id, chunks=chunks)
 
 
