@@ -238,10 +238,15 @@ def ingest_settings(
 ) -> IngestSettings:
     """What decides the outcome of an ingestion into this dataset. ``parser_config`` goes before the settings."""
     own = settings.pipeline
-    chunk = ChunkSettings(**{name: getattr(own, name) for name in ChunkSettings.__struct_fields__})
+    base = ChunkSettings(**{name: getattr(own, name) for name in ChunkSettings.__struct_fields__})
+    chunk = chunk_settings(parser_config or {}, base)
+    if (chunk.auto_keywords or chunk.auto_questions) and not settings.reading_model("chat")[0]:
+        raise SettingsError(
+            "auto_keywords and auto_questions are asked of a language model: set models.chat, or leave them 0"
+        )
     return IngestSettings(
         method=chunk_method(method or own.method),
-        chunk=chunk_settings(parser_config or {}, chunk),
+        chunk=chunk,
         read=read_settings(parser_config or {}, ReadSettings()),
         embedder=dataset.embedder,
         models=model_ids(settings),

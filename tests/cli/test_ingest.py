@@ -50,8 +50,10 @@ def test_a_method_and_its_parameters_are_asked_for_by_name(cli: Cli, tmp_path: P
     folder = write(tmp_path / "files", {"faq.txt": "Q: Who renews it?\nA: The keeper.\n\nQ: When?\nA: In time.\n"})
     said = cli.ingest(folder, "--method", "qa", "--set", "chunk_token_num=64")
     assert (said.code, said.rows[0]["chunks"]) == (0, 2)
-    refused = cli("ingest", folder, "--set", "auto_keywords=3")
-    assert (refused.code, "auto_keywords=3 cannot be honoured" in refused.err) == (2, True)
+    refused = cli("ingest", folder, "--set", "toc_extraction=true")
+    assert (refused.code, "toc_extraction=True cannot be honoured" in refused.err) == (2, True)
+    unmet = cli("ingest", folder, "--set", "auto_keywords=3")
+    assert (unmet.code, "set models.chat" in unmet.err) == (2, True)
 
 
 def test_the_same_command_again_finds_everything_unchanged(filled: Cli, folder: Path) -> None:

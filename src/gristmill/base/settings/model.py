@@ -137,6 +137,10 @@ class Pipeline(Section):
         description="What columns are for, by name (method `table`): `indexing` (text only), `metadata` (a field for"
         " `search --where` only) or `both`, the default.",
     )
+    auto_keywords: int = Field(0, ge=0, le=32, description="Keywords that the model of `models.chat` adds to each chunk.")
+    auto_questions: int = Field(
+        0, ge=0, le=10, description="Questions that it adds to each chunk. A chunk that has any is found by their meaning."
+    )
     pages_per_part: int | None = Field(
         None, ge=1, description="Pages of a PDF that one task takes. Empty: what the method wants, 12 or (`paper`) 22."
     )

@@ -69,7 +69,7 @@ class VisionModel(Endpoint):
 
 
 class ChatModel(Endpoint):
-    """The language model that finds the fields of resumes: without one, rules do."""
+    """The language model that finds the fields of resumes, and keywords and questions for chunks where that is wanted."""
 
     provider: str = Field(
         "",
