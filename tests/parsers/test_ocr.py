@@ -8,11 +8,18 @@ import struct
 import zlib
 from collections.abc import Callable
 
+import numpy
 import pytest
 from PIL import Image
 from reportlab.lib.utils import ImageReader
 
-from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument, PluginError
+from gristmill.base.errors import (
+    DamagedDocument,
+    DocumentTooLarge,
+    EmptyDocument,
+    PluginError,
+    SoftTimeLimitExceeded,
+)
 from gristmill.parsers import ocr
 from gristmill.parsers.image import ImageParser
 from gristmill.parsers.ocr import OcrLine
@@ -129,7 +136,7 @@ def test_a_large_picture_is_made_smaller_and_its_places_are_those_of_the_large_o
     buffer = io.BytesIO()
     large.save(buffer, "PNG")
     [text, _] = read(buffer.getvalue()).blocks
-    assert fake.seen[0][:2] == (500, 4_000)
+    assert fake.seen[0][:2] == (400, 2_000)
     assert text.boxes[0].x0 == pytest.approx(3_000, abs=5)
     assert text.boxes[0].x1 == pytest.approx(4_500, abs=5)
 
@@ -242,3 +249,39 @@ def test_the_engines_order_is_not_the_readers(monkeypatch: pytest.MonkeyPatch) -
     found = FakeOcrResult([box(x, y) for _, x, y in places], tuple(text for text, _, _ in places), (0.9,) * 4)
     monkeypatch.setattr(ocr, "engine", lambda: lambda picture: found)
     assert [block.text for block in read(packed.words_png()).blocks] == ["left left on", "right right on", ""]
+
+
+@pytest.mark.parametrize(
+    ("raised", "becomes", "said"),
+    [
+        (MemoryError(), MemoryError, None),
+        (SoftTimeLimitExceeded("one second"), SoftTimeLimitExceeded, "one second"),
+        (RuntimeError("Failed to allocate memory for requested buffer"), MemoryError, "OCR"),
+        (RuntimeError("the model is not one"), PluginError, "OCR failed.*the model is not one"),
+    ],
+    ids=["memory", "time", "memory of native code", "anything else"],
+)
+def test_a_limit_that_ends_the_engine_stays_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, becomes: type[Exception], said: str | None
+) -> None:
+    """The engine wraps whatever is raised within its sessions, also by the signal of a time limit."""
+
+    def run(*_: object) -> None:
+        raise raised
+
+    engine = ocr.Engine()
+    monkeypatch.setattr(engine._rapid._load_det_model().session, "session", FakeSession(run))
+    with pytest.raises(becomes, match=said):
+        engine(numpy.zeros((400, 400, 3), numpy.uint8))
+
+
+class FakeSession:
+    """Of onnxruntime."""
+
+    def __init__(self, run: Callable[..., None]) -> None:
+        self.run = run
+
+    def get_inputs(self) -> list[object]:
+        return []
+
+    get_outputs = get_inputs

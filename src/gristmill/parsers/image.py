@@ -35,7 +35,7 @@ class ImageParser(Parser):
     """
 
     name: ClassVar[str] = "image"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -110,10 +110,12 @@ def _eight_bits(frame: Any) -> Any:
 
 
 def _read(frame: Any, number: int, scale: float) -> Iterator[Block]:
-    small = frame.copy()
-    small.thumbnail((ocr.SIDE, ocr.SIDE))
-    shrunk = frame.width / small.width
-    yield from ocr.ocr_blocks(ocr.read_lines(numpy.asarray(small)), number, scale * shrunk)
+    shrunk = ocr.fitting(*frame.size)
+    if shrunk < 1.0:
+        frame = frame.resize(
+            [max(1, round(side * shrunk)) for side in frame.size], Image.Resampling.BICUBIC, reducing_gap=2.0
+        )
+    yield from ocr.ocr_blocks(ocr.read_lines(numpy.asarray(frame)), number, scale / shrunk)
 
 
 def _points(picture: Any) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
@@ -14,14 +16,15 @@ from typing import Any
 
 import numpy
 
-from gristmill.base.errors import PluginError
+from gristmill.base.errors import GristmillError, PluginError
 from gristmill.base.registry import imported
 from gristmill.parsers.order import columns_first
 from gristmill.parsers.upright import Sides, Slant
 from gristmill.ports.document import Block, Box
 
 EXTRA = "reading pictures and scanned pages needs OCR: pip install 'gristmill[ocr]'"
-SIDE = 4_000  # pixels: no picture is larger when it is looked at
+SIDE = 2_000  # pixels: no picture is longer when it is looked at
+MOST_PIXELS = 2_900_000  # nor has it more: an A4 page of that length, for which half a gigabyte is enough
 LEAST_CONF = 0.5  # what the engine is less sure of is no text
 _SURE = 0.9  # what holds no letter and no digit is a stain or a rule, unless the engine is that sure of it
 _SMALLEST = 8  # pixels: nobody has written anything in less
@@ -30,9 +33,11 @@ _THREADS = 1  # a runner reads one document at a time on one core; more cores ar
 _CLOSE = 0.9  # of a line's height: what follows at a smaller distance is of the same paragraph
 _FULL = 3.0  # of a line's height: a line that ends this far before its paragraph does was ended on purpose
 _CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+_NO_MEMORY = ("Failed to allocate", "bad_alloc", "bad allocation", "Insufficient memory")
 _PARTS = {
     "Global.log_level": "critical",
     "Global.text_score": LEAST_CONF,
+    "Global.max_side_len": SIDE,
     "EngineConfig.onnxruntime.intra_op_num_threads": _THREADS,
     "EngineConfig.onnxruntime.inter_op_num_threads": _THREADS,
 }
@@ -85,11 +90,16 @@ class Engine:
         # OpenCV has a pool of threads of its own, one for each core of the machine.
         imported("cv2").setNumThreads(_THREADS)
         self._rapid = imported("rapidocr").RapidOCR(params={**_PARTS, **_models()})
+        self._errors = (imported("rapidocr.inference_engine.onnxruntime.main").ONNXRuntimeError, imported("cv2").error)
 
     def __call__(self, picture: Any) -> Found:
         """What is written in an array of RGB pixels."""
+        with self._named_errors():
+            return self._read(picture[:, :, ::-1])  # it is used to the order of OpenCV
+
+    def _read(self, picture: Any) -> Found:
         rapid = self._rapid
-        scaled, record = rapid.preprocess_img(picture[:, :, ::-1])  # it is used to the order of OpenCV
+        scaled, record = rapid.preprocess_img(picture)
         lines, turns, words, crops = rapid.run_ocr_steps(scaled, record)
         if lines.boxes is None or words.txts is None:
             return Found(None, None, None)
@@ -97,6 +107,18 @@ class Engine:
         flipped = sum("180" in label for label in labels) > len(labels) / 2
         found = rapid.build_final_output(picture, lines, turns, words, crops, record)
         return Found(found.boxes, found.txts, found.scores, flipped)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """The engine hides what ended it: a limit of time or memory stays what it is, and anything else is its failure."""
+        try:
+            yield
+        except self._errors as exc:
+            if exc.__cause__ is not None and isinstance(exc.__cause__, (GristmillError, MemoryError)):
+                raise exc.__cause__ from None
+            if any(word in str(exc) for word in _NO_MEMORY):
+                raise MemoryError("OCR needs more memory than there is") from exc
+            raise PluginError(f"OCR failed ({str(exc).strip().splitlines()[-1][:200]})") from exc
 
 
 def _models() -> dict[str, str]:
@@ -115,6 +137,11 @@ def _models() -> dict[str, str]:
 def engine() -> Any:
     """The engine, loaded once in a process: it takes most of a second and some hundred megabytes."""
     return Engine()
+
+
+def fitting(width: float, height: float) -> float:
+    """What a picture has to be scaled by to be looked at within bounds: 1 where it is small enough."""
+    return min(1.0, SIDE / max(width, height, 1.0), math.sqrt(MOST_PIXELS / max(width * height, 1.0)))
 
 
 def read_lines(picture: Any) -> list[OcrLine]:

@@ -32,7 +32,8 @@ def is_scan(page: Any, lines: Sequence[Line], width: float, height: float) -> bo
 
 def read_scan(page: Any, number: int, lines: Sequence[Line], width: float, height: float) -> list[Block]:
     """The paragraphs of a page's picture, without the lines that are text on it already."""
-    scale = min(_RESOLUTION / _INCH, ocr.SIDE / max(width, height, 1.0))
+    scale = _RESOLUTION / _INCH
+    scale *= ocr.fitting(width * scale, height * scale)
     bitmap = page.render(scale=scale, rev_byteorder=True)
     try:
         picture = bitmap.to_numpy()[:, :, :3].copy()
@@ -45,6 +46,7 @@ def read_scan(page: Any, number: int, lines: Sequence[Line], width: float, heigh
 
 
 def _covers(known: Line, line: ocr.OcrLine, scale: float) -> bool:
-    wide = min(known.x1 * scale, line.x1) - max(known.x0 * scale, line.x0)
-    high = min(known.y1 * scale, line.y1) - max(known.y0 * scale, line.y0)
-    return min(wide, high) > 0 and wide * high > _SAME * (line.x1 - line.x0) * (line.y1 - line.y0)
+    x0, y0, x1, y1 = line.sides
+    wide = min(known.x1 * scale, x1) - max(known.x0 * scale, x0)
+    high = min(known.y1 * scale, y1) - max(known.y0 * scale, y0)
+    return min(wide, high) > 0 and wide * high > _SAME * (x1 - x0) * (y1 - y0)
