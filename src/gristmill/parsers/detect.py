@@ -94,7 +94,7 @@ LANGUAGES = {  # endings of source code
     ".bash": "shell", ".ps1": "powershell", ".sql": "sql", ".r": "r", ".lua": "lua", ".pl": "perl", ".toml": "toml",
     ".yaml": "yaml", ".yml": "yaml", ".ini": "ini", ".css": "css", ".vue": "vue", ".dart": "dart", ".m": "objective-c",
 }  # fmt: skip
-_TEXT = frozenset((*_BY_ENDING, *LANGUAGES, ".txt", ".text", ".log", ".rst", ".tex", ".xml", ".srt", ".vtt"))
+_TEXT = frozenset((*_BY_ENDING, *LANGUAGES, ".txt", ".text", ".log", ".rst", ".tex", ".xml", ".srt", ".vtt", ".ics", ".vcf"))
 _HTML = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:[^-]|-(?!->))*-->\s*)*<(?:!doctype\s+html|html|head|body|table)\b", re.I
 )

@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from gristmill.base.errors import DamagedDocument, DocumentError
+from gristmill.base.errors import DamagedDocument, DocumentError, EncryptedDocument, UnsupportedDocument
 from gristmill.parsers import PARSERS
-from gristmill.parsers.bounds import Blocks, check_size, too_large
+from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
+from gristmill.parsers.cards import cards, is_cards
 from gristmill.parsers.charset import decode
 from gristmill.parsers.children import attach
+from gristmill.parsers.tnef import unpacked
 from gristmill.ports.document import Block, ParsedDocument, Range
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
@@ -26,6 +28,10 @@ _MARKUP = re.compile(rb"<(style|script)\b.*?</\1\s*>|<[^<>]*>|\s{2,}", re.S | re
 _MUCH = 4
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _ESCAPED = re.compile("[\udc80-\udcff]")
+_ARMOUR = re.compile(rb"\s*-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----\s*", re.S)
+_SMIME = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
+_SIGNATURES = frozenset(("application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"))
+_PACKETS = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
 _SAMPLE = 4096
 _MOST_PARTS = 1000
 # What the standard library raises on headers and encodings that no standard allows.
@@ -33,10 +39,13 @@ _ERRORS = (MessageError, LookupError, ValueError, AttributeError, TypeError)
 
 
 class EmailParser(Parser):
-    """The plain body, or else the HTML one. Attachments that cannot be read leave a warning, never lose the message."""
+    """The plain body, or else the HTML one; invitations; attachments, those that Outlook packs in one file, too, as children.
+
+    Attachments that cannot be read leave a warning, never lose the message.
+    """
 
     name: ClassVar[str] = "email"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -73,14 +82,42 @@ def _message(message: EmailMessage, name: str, limits: ParseLimits) -> ParsedDoc
         value = _header(message, header)
         if value:
             blocks.add(Block("mail_header", f"{header.capitalize()}: {value}", attrs={"name": header}))
+    _refuse_locked(message, name)
     for part in _leaves(message):
         if _is_body(part):
             blocks.add_all(_body(part, name, limits, document.warnings))
-        else:
+        elif part.get_content_type() in _PACKETS:
+            _unpack(document, part, blocks, limits)
+        elif part.get_content_type() not in _SIGNATURES:
             _attach(document, part, limits)
     if not document.children:
         blocks.require_text("holds no text")
     return document
+
+
+def _refuse_locked(message: EmailMessage, name: str) -> None:
+    """Raises EncryptedDocument or UnsupportedDocument for mail that only its reader's own program opens."""
+    kind = message.get_content_type()
+    if kind == "multipart/encrypted" or (kind in _SMIME and message.get_param("smime-type") != "signed-data"):
+        raise EncryptedDocument(f"{name} is encrypted. Decrypt it in a mail program, and submit what it shows.")
+    if kind in _SMIME:
+        raise UnsupportedDocument(
+            f"{name} is signed in a way that hides its text (S/MIME, not multipart/signed). Save it without the signature."
+        )
+    if kind == "text/plain" and _ARMOUR.fullmatch(_payload(message)):
+        raise EncryptedDocument(f"{name} is encrypted by PGP. Decrypt it, and submit what it says.")
+
+
+def _unpack(document: ParsedDocument, part: Message, blocks: Blocks, limits: ParseLimits) -> None:
+    """What Outlook has packed as if it were one attachment: the files are attachments, a body is one."""
+    try:
+        for name, data in unpacked(_payload(part)):
+            if name:
+                attach(document, name, data, limits)
+            else:
+                blocks.add_all(Block("text", paragraph) for paragraph in _PARAGRAPH.split(clean(decode(data)[0])))
+    except DamagedDocument as exc:
+        document.warnings.append(str(exc))
 
 
 def _leaves(part: Message) -> Iterator[Message]:
@@ -96,13 +133,18 @@ def _leaves(part: Message) -> Iterator[Message]:
 
 
 def _best(alternatives: list[Message]) -> list[Message]:
-    """Plain text, unless the last alternative holds far more: some programs only write there that they cannot show it."""
+    """Plain text, unless the last alternative holds far more: some programs only write there that they cannot show it.
+
+    An invitation says what neither of them need say, and goes with it.
+    """
+    dates = [one for one in alternatives if one.get_content_type() == "text/calendar"]
+    alternatives = [one for one in alternatives if one not in dates]
     plain = next((one for one in alternatives if one.get_content_type() == "text/plain"), None)
     if plain is None or plain is alternatives[-1]:
-        return alternatives[-1:]
+        return alternatives[-1:] + dates
     text, rich = _payload(plain), b"".join(_payload(one) for one in _leaves(alternatives[-1]) if _is_body(one))
     short = _MUCH * len(text.strip()) < len(_MARKUP.sub(b"", rich).strip())
-    return alternatives[-1:] if short else [plain]
+    return (alternatives[-1:] if short else [plain]) + dates
 
 
 def _is_body(part: Message) -> bool:
@@ -131,8 +173,8 @@ def _body(body: Message, name: str, limits: ParseLimits, warnings: list[str]) ->
         return
     charset = body.get_content_charset() or ""
     if body.get_content_subtype() != "html":
-        for paragraph in _PARAGRAPH.split(decode(data, declared=charset)[0].replace("\r\n", "\n")):
-            yield Block("text", paragraph)
+        text = clean(decode(data, declared=charset)[0])
+        yield from cards(text) if is_cards(text) else (Block("text", paragraph) for paragraph in _PARAGRAPH.split(text))
         return
     try:
         html = decode(data, declared=charset)[0].encode("utf-8", "replace")

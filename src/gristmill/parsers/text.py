@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import ClassVar
 
 from gristmill.parsers.bounds import Blocks, check_size, clean
+from gristmill.parsers.cards import cards, is_cards
 from gristmill.parsers.charset import decode
 from gristmill.parsers.detect import LANGUAGES
 from gristmill.ports.document import Block, ParsedDocument, Range
@@ -28,7 +29,7 @@ class TextParser(Parser):
     """Paragraphs, parted by empty lines; numbered lines as headings; source code as code, parted at top-level definitions."""
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -36,8 +37,8 @@ class TextParser(Parser):
         text = clean(text)
         blocks = Blocks(source.name, limits)
         language = LANGUAGES.get(PurePath(source.name).suffix.lower(), "")
-        for block in _code(text, language) if language else _paragraphs(text):
-            blocks.add(block)
+        found = _code(text, language) if language else cards(text) if is_cards(text) else _paragraphs(text)
+        blocks.add_all(found)
         blocks.require_text("holds no text")
         meta = {"encoding": encoding}
         return ParsedDocument("text", blocks, meta=meta, parser=f"text/{self.version}", name=source.name)
