@@ -11,7 +11,7 @@ import pytest
 
 from gristmill.base.errors import EmptyDocument, InputRefused, ModelRefused, ModelUnavailable, UnsupportedDocument
 from gristmill.catalogs.cache import SqlCache
-from gristmill.pipeline.enrich import MOST_PICTURES, Models, enrich
+from gristmill.pipeline.enrich import MOST_PICTURES, Models, concerns, enrich
 from gristmill.ports.cache import StageCache
 from gristmill.ports.document import Asset, Block, ParsedDocument, encode_parsed
 from gristmill.ports.model import Spoken
@@ -137,6 +137,21 @@ class TestSpeech:
             run(within(recording()), cache, transcriber=ear)
         assert caught.value is trouble
         assert run(within(recording()), cache, transcriber=ear).children[0].blocks[0].text == "words that were said"
+
+
+@pytest.mark.parametrize(
+    ("document", "models", "concerned"),
+    [
+        (pictures(), Models(), False),
+        (pictures("a"), Models(), False),
+        (pictures("a"), Models(describer=FakeDescriber()), True),
+        (pictures("a", format_="image"), Models(), True),
+        (recording(), Models(), True),
+        (within(recording()), Models(), True),
+    ],
+)
+def test_most_documents_are_none_of_its_business(document: ParsedDocument, models: Models, concerned: bool) -> None:
+    assert concerns(document, models) == concerned
 
 
 class TestPictures:

@@ -85,7 +85,7 @@ def _ogg(data: bytes) -> float | None:
     (played,) = struct.unpack_from("<q", data, max(last, 0) + 6)
     if (at := head.find(b"OpusHead")) >= 0:
         (skipped,) = struct.unpack_from("<H", head, at + 10)
-        return max(0, played - skipped) / 48_000
+        return float(max(0, played - skipped) / 48_000)
     if (at := head.find(b"\x01vorbis")) >= 0:
         (rate,) = struct.unpack_from("<I", head, at + 12)
         return max(0, played) / rate if rate else None

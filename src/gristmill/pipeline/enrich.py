@@ -91,6 +91,12 @@ def enrich(
     return seen
 
 
+def concerns(document: ParsedDocument, models: Models) -> bool:
+    """Whether ``enrich`` may do anything but give the document back."""
+    read = document.format == "image" or any(map(is_recording, document.blocks))
+    return read or bool(document.children) or models != Models()
+
+
 def is_recording(block: Block) -> bool:
     """Whether speech is still to be heard."""
     return block.kind == "speech" and bool(block.asset) and not block.text.strip()

@@ -96,8 +96,10 @@ def _enriched(
     def load(asset: str) -> bytes:
         return ports.storage.get(asset_key(work.run.tenant, work.run.digest, asset))
 
+    models = ports.models(work.settings.models)
+    if not enrich.concerns(document, models):
+        return document
     with stage("enrich"):
-        models = ports.models(work.settings.models)
         return enrich.enrich(document, models, ports.cache, load, method=method, pace=pace, report=report)
 
 
