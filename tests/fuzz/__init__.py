@@ -4,7 +4,7 @@ from __future__ import annotations
 
 BEFORE = ("detect", "charset")  # what runs before a parser does
 ENDINGS = {
-    "archive": ".zip", "csv": ".csv", "doc": ".doc", "docx": ".docx", "email": ".eml", "epub": ".epub", "html": ".html",
-    "image": ".png", "json": ".json", "markdown": ".md", "mbox": ".mbox", "msg": ".msg", "odf": ".odt", "pdf": ".pdf",
-    "ppt": ".ppt", "pptx": ".pptx", "rtf": ".rtf", "text": ".txt", "xlsx": ".xlsx",
+    "archive": ".zip", "audio": ".wav", "csv": ".csv", "doc": ".doc", "docx": ".docx", "email": ".eml", "epub": ".epub",
+    "html": ".html", "image": ".png", "json": ".json", "markdown": ".md", "mbox": ".mbox", "msg": ".msg", "odf": ".odt",
+    "pdf": ".pdf", "ppt": ".ppt", "pptx": ".pptx", "rtf": ".rtf", "text": ".txt", "xlsx": ".xlsx",
 }  # fmt: skip
