@@ -183,6 +183,17 @@ def test_a_book_is_its_chapters_in_the_order_of_the_spine_each_once() -> None:
     assert document.meta == {"title": "The mill", "creator": "A. Miller"}
 
 
+@pytest.mark.parametrize("nav", [True, False])
+def test_a_book_has_its_table_of_contents_as_outline_and_pictures_where_they_are_shown_first(nav: bool) -> None:
+    document = parse("epub", packed.illustrated_epub(nav=nav))
+    assert [(entry.title, entry.level) for entry in document.outline] == [("The first", 1), ("Part", 2), ("Two", 1)]
+    assert [(block.kind, block.text, bool(block.asset)) for block in document.blocks] == [
+        ("heading", "The first", False), ("text", "Words of one.", False), ("figure", "The mill", True),
+        ("text", "More.", False), ("heading", "Two", False), ("text", "Again: drawn", False),
+    ]  # fmt: skip
+    assert [asset.data for asset in document.assets.values()] == [packed.words_png()]
+
+
 RIGHTS = (
     '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><EncryptedData '
     'xmlns="http://www.w3.org/2001/04/xmlenc#"><EncryptionMethod Algorithm="{}"/></EncryptedData></encryption>'

@@ -150,6 +150,22 @@ def test_a_pages_title_is_read_unless_a_heading_says_it_and_what_it_says_of_itse
     assert shapes("html", f"{head}<h1>Swan</h1>")[0] == ("title", 1, "Duck - An Encyclopedia")
 
 
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [("data:image/png;base64,AAAA", b"\0\0\0"), ("data:image/png;base64,A", b""), ("data:text/html;base64,AAAA", b""),
+     ("http://a.example/x.png", b""), ("data:image/svg+xml;base64,AAAA", b"")],
+)  # fmt: skip
+def test_a_picture_in_a_page_is_a_figure_and_one_elsewhere_is_what_it_is_said_to_show(
+    source: str, shown: bytes
+) -> None:
+    document = parse("html", f"<p>before<img src='{source}' alt='the mill'>after")
+    if shown:
+        assert [block.text for block in document.blocks] == ["before", "the mill", "after"]
+        assert [asset.data for asset in document.assets.values()] == [shown]
+    else:
+        assert [block.text for block in document.blocks] == ["before the mill after"]
+
+
 def test_formulas_are_read_as_their_author_wrote_them_and_readings_above_characters_are_left_out() -> None:
     tex = '<annotation encoding="application/x-tex">x^2</annotation>'
     assert shapes("html", f"<p>so <math><semantics><msup><mi>x</mi><mn>2</mn></msup>{tex}</semantics></math> is") == [

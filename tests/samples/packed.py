@@ -72,6 +72,38 @@ def book_epub(package: str = "OEBPS/book.opf", **more: str) -> bytes:
     )  # fmt: skip
 
 
+def illustrated_epub(*, nav: bool) -> bytes:
+    """A book with a table of contents of the newer or the older form, pictures, and a chapter without a heading."""
+    item = '<item id="toc" href="{}" media-type="{}" properties="{}"/>'
+    toc = (
+        item.format("nav.xhtml", "application/xhtml+xml", "nav")
+        if nav
+        else item.format("toc.ncx", "application/x-dtbncx", "")
+    )
+    opf = f"""<package xmlns="http://www.idpf.org/2007/opf"><metadata/><manifest>{toc}
+    <item id="a" href="text/one.xhtml" media-type="application/xhtml+xml"/>
+    <item id="b" href="text/two.xhtml" media-type="application/xhtml+xml"/></manifest>
+    <spine toc="toc"><itemref idref="toc"/><itemref idref="a"/><itemref idref="b"/></spine></package>"""
+    newer = """<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops"><body>
+    <nav epub:type="toc"><ol>
+    <li><a href="text/one.xhtml">The <i>first</i></a><ol><li><a href="text/one.xhtml#part">Part</a></li></ol></li>
+    <li><a href="text/two.xhtml">Two</a></li></ol></nav><nav epub:type="landmarks"><a href="x">never</a></nav></body></html>"""
+    point = '<navPoint><navLabel><text>{}</text></navLabel><content src="text/{}"/>{}</navPoint>'
+    points = point.format("The first", "one.xhtml", point.format("Part", "one.xhtml#part", "")) + point.format(
+        "Two", "two.xhtml", ""
+    )
+    older = f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{points}</navMap></ncx>'
+    head = '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>Made by X</title></head><body>'
+    return zipped(
+        {"mimetype": "application/epub+zip", "META-INF/container.xml": CONTAINER.format("O/book.opf"), "O/book.opf": opf,
+         "O/nav.xhtml": newer, "O/toc.ncx": older, "O/img/a b.png": words_png(), "O/img/c.svg": "<svg/>",
+         "O/text/one.xhtml": f"{head}<p>Words of one.</p><img alt='The mill' src=\"../img/a%20b.png\"/><p>More.</p>"
+         "</body></html>",
+         "O/text/two.xhtml": f"{head}<h2>Two</h2><p>Again: <img src='../img/a b.png'/><img alt='drawn' src='../img/c.svg'/>"
+         "<img src='../../../etc/passwd'/></p></body></html>"}
+    )  # fmt: skip
+
+
 def opendocument(kind: str, body: str, **more: str) -> bytes:
     content = f'<?xml version="1.0"?><office:document-content {SPACES}><office:body>{body}</office:body>'
     content += "</office:document-content>"

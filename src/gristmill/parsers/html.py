@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import re
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +13,10 @@ from typing import Any, ClassVar, Literal
 from selectolax.lexbor import LexborHTMLParser
 
 from gristmill.base.errors import DamagedDocument
+from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.charset import decode
-from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _DROPPED = "script,style,noscript,template,iframe,object,embed,svg,select,rt,rp,head>*:not(title)"
@@ -41,6 +44,7 @@ _BLOCKS = frozenset(
     thead title tr ul caption textarea""".split()
 )
 _LISTS = frozenset(("ul", "ol", "menu", "dir"))
+_INLINE = re.compile(r"data:(image/(?:png|jpeg|gif|webp|bmp));base64,", re.I)
 _PARTS = {"nav": "navigation", "footer": "footer", "aside": "aside"}
 _NESTED = 20  # tables in tables; below them, all only place things on the page
 _MOST_NUMBERED = 1_000_000
@@ -56,7 +60,7 @@ class HtmlParser(Parser):
     """
 
     name: ClassVar[str] = "html"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -69,14 +73,16 @@ class HtmlParser(Parser):
         meta = {"encoding": encoding, **_meta(tree)}
         _prune(tree)
         found = Blocks(source.name, limits)
-        for block in _Walk(source.name, limits).blocks(tree.body or tree.root):
-            found.add(block)
+        walk = _Walk(source.name, limits)
+        found.add_all(walk.blocks(tree.body or tree.root))
         blocks = Blocks(source.name, limits)
         if not _says(found, meta["title"]):
             blocks.add(Block("title", meta["title"], level=1))
         blocks.add_all(found)
         blocks.require_text("holds no text")
-        return ParsedDocument("html", blocks, meta=meta, parser=f"html/{self.version}", name=source.name)
+        return ParsedDocument(
+            "html", blocks, assets=walk.assets, meta=meta, parser=f"html/{self.version}", name=source.name
+        )
 
 
 def _says(blocks: Sequence[Block], title: str) -> bool:
@@ -130,6 +136,7 @@ class _Walk:
     kinds: list[tuple[Kind, int]] = field(default_factory=list)
     lists: list[_List] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
+    assets: dict[str, Asset] = field(default_factory=dict)
     marker: str = ""
     language: str = ""
 
@@ -148,11 +155,24 @@ class _Walk:
             elif tag in _BLOCKS:
                 yield from self._flush()
                 self._mark(node, entering=event == "enter")
-            elif tag == "img" and event == "enter" and node.attributes.get("alt"):
-                self.texts.append(f" {node.attributes['alt']} ")
+            elif tag == "img" and event == "enter":
+                yield from self._image(node)
             elif tag == "code" and self._preformatted:
                 self.language = self.language or _language(node)
         yield from self._flush()
+
+    def _image(self, node: Any) -> Iterator[Block]:
+        """A picture that is in the page itself; of any other one, what it is said to show."""
+        said = node.attributes.get("alt") or ""
+        found = _INLINE.match(node.attributes.get("src") or "")
+        data = _decoded(found.string[found.end() :].encode("ascii", "ignore")) if found else b""
+        if not found or not data:
+            self.texts.append(f" {said} " if said else "")
+            return
+        yield from self._flush()
+        key = content_digest(data)
+        self.assets.setdefault(key, Asset(key, found[1].lower(), data))
+        yield self._placed(Block("figure", _squeezed(said), asset=key))
 
     @property
     def _preformatted(self) -> bool:
@@ -210,6 +230,13 @@ class _List:
         if self._kind in ("a", "A") and 0 < number <= _LETTERS:
             return f"{chr(ord(self._kind) + number - 1)}."
         return f"{number}."
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        return b64decode(text)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def _whole(value: str | None, default: int) -> int:
