@@ -116,6 +116,7 @@ def _inside(line: Line, sides: Sides) -> bool:
 
 def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[tuple[Line, int, int]]:
     left, top, right, bottom = (ctypes.c_double() for _ in range(4))
+    room = _Room()
     same = _units(text) == count
     at = 0
     for whole, after in _split(text):
@@ -132,12 +133,21 @@ def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[tuple[Line
                 if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
             ]
             if boxes:
-                em = _em(raw, first)
+                em = _em(raw, first, room)
                 if em > 0 and any(box[3] - box[1] < _FLAT * em for box in boxes):
                     boxes = [_outlined(raw, first, first + length - 1, em, frame)]
-                font = pdfium.FPDFText_GetFontWeight(raw, first), em, _is_mono(raw, first)
+                font = pdfium.FPDFText_GetFontWeight(raw, first), em, _is_mono(raw, first, room)
                 yield _line(line, boxes, font), first, first + length
         at += _units(whole) + after
+
+
+class _Room:
+    """What pdfium writes its answers into, once for a page: making it costs more than the question."""
+
+    def __init__(self) -> None:
+        self.matrix = pdfium.FS_MATRIX()
+        self.name = ctypes.create_string_buffer(_LONGEST_NAME)
+        self.flags = ctypes.c_int()
 
 
 def _split(text: str) -> Iterator[tuple[str, int]]:
@@ -159,9 +169,9 @@ def _outlined(raw: Any, first: int, last: int, em: float, frame: Frame) -> Sides
     return frame.place(left, base - (1 - _ASCENT) * em, max(end.value, left) + em, base + _ASCENT * em)
 
 
-def _em(raw: Any, first: int) -> float:
+def _em(raw: Any, first: int, room: _Room) -> float:
     """The size of the font that a line begins with, as it stands on the page."""
-    matrix = pdfium.FS_MATRIX()
+    matrix = room.matrix
     if not pdfium.FPDFText_GetMatrix(raw, first, matrix):
         return 0.0
     return float(pdfium.FPDFText_GetFontSize(raw, first)) * math.hypot(matrix.c, matrix.d)
@@ -172,29 +182,34 @@ def _units(text: str) -> int:
     return len(text) if text.isascii() or max(text) <= "\uffff" else len(text) + sum(char > "\uffff" for char in text)
 
 
-def _is_mono(raw: Any, first: int) -> bool:
+def _is_mono(raw: Any, first: int, room: _Room) -> bool:
     """Whether the letters that a line begins with are all of one width."""
-    name, flags = ctypes.create_string_buffer(_LONGEST_NAME), ctypes.c_int()
-    size = pdfium.FPDFText_GetFontInfo(raw, first, name, _LONGEST_NAME, flags)
-    if flags.value & _FIXED_PITCH:
+    room.flags.value = 0
+    size = pdfium.FPDFText_GetFontInfo(raw, first, room.name, _LONGEST_NAME, room.flags)
+    if room.flags.value & _FIXED_PITCH:
         return True
-    return 0 < size <= _LONGEST_NAME and bool(_MONO.search(name.raw[: size - 1]))
+    return 0 < size <= _LONGEST_NAME and _MONO.search(room.name, 0, size - 1) is not None
 
 
 def _line(text: str, boxes: list[Sides], font: tuple[int, float, bool]) -> Line:
     weight, em, mono = font
-    size = max(box[3] - box[1] for box in boxes)
-    wide = max(box[2] for box in boxes) - min(box[0] for box in boxes)
-    if size > _UPRIGHT * wide and len(text) > 2:  # written up or down the page: its width is the letters' height
-        size = wide
-    spans = sorted((box[0], box[2]) for box in boxes)
-    gaps = any(after[0] - before[1] > 0.9 * size for before, after in pairwise(spans))
+    x0, y0, x1, y1 = boxes[0]
+    size, gaps = y1 - y0, False
+    if len(boxes) > 1:
+        x0, y0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
+        x1, y1 = max(box[2] for box in boxes), max(box[3] for box in boxes)
+        size = max(box[3] - box[1] for box in boxes)
+    if size > _UPRIGHT * (x1 - x0) and len(text) > 2:  # written up or down the page: its width is the letters' height
+        size = x1 - x0
+    if len(boxes) > 1:
+        spans = sorted((box[0], box[2]) for box in boxes)
+        gaps = any(after[0] - before[1] > 0.9 * size for before, after in pairwise(spans))
     return Line(
-        plain_letters(text.translate(_SOFT_HYPHENS)),
-        min(box[0] for box in boxes),
-        min(box[1] for box in boxes),
-        max(box[2] for box in boxes),
-        max(box[3] for box in boxes),
+        text if text.isascii() and text.isprintable() else plain_letters(text.translate(_SOFT_HYPHENS)),
+        x0,
+        y0,
+        x1,
+        y1,
         size,
         weight,
         gaps,

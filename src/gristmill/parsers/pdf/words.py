@@ -88,7 +88,8 @@ def is_cjk(text: str) -> bool:
 
 def is_number(text: str) -> bool:
     """Whether a text holds digits rather than words."""
-    return 2 * len(_DIGIT.findall(text)) > sum(char.isalpha() for char in text) and bool(_DIGIT.search(text))
+    digits = len(_DIGIT.findall(text))
+    return digits > 0 and 2 * digits > sum(map(str.isalpha, text))
 
 
 def _rows(words: Sequence[Word], height: float) -> Iterator[Row]:
