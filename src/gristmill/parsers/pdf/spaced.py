@@ -26,6 +26,7 @@ from gristmill.parsers.pdf.words import (
 )
 
 _FEWEST_ROWS = 3
+_FEWEST_WORDS = 4
 _ROW_GAP = 2.6  # of the text's height: a wider gap ends a table
 _THIN = 0.35  # of the text's height: columns closer than this are one
 _CROSSED = 0.08  # the share of rows that may reach over a gap between columns (titles that span them)
@@ -59,17 +60,42 @@ def spaced(words: Sequence[Word], width: float) -> Iterator[FoundTable]:
     if len(words) < 2 * _FEWEST_ROWS:
         return
     height = height_of(words)
-    rows = [row for row in rows_of(words, height) if not all(_LINE.fullmatch(word.text) for word in row.words)]
-    for run in _runs(rows, height, width):
-        columns = _columns(run, height)
-        cuts = list(_rivers(run, columns, height))
-        if cuts:
-            run = [Row(row.words, segments_of(row.words, height, cuts)) for row in run]
-            columns = _columns(run, height)
+    for run in _runs(_written(words, height), height, width):
+        run, columns = _in_columns(run, height)
         run = _without_title(run, columns)
-        grid = _grid(run, columns, height)
-        if grid:
-            yield _found(grid, run)
+        grid = _grid(run, columns)
+        rows = _unwrapped(grid, len(columns), height)
+        if len(rows) >= 2 and _is_table(grid, run, columns):
+            yield _found(rows, run)
+
+
+def spaced_in(words: Sequence[Word]) -> FoundTable | None:
+    """The table that these words are, if they stand in columns at all."""
+    if len(words) < _FEWEST_WORDS:
+        return None
+    height = height_of(words)
+    run = _written(words, height)
+    if sum(len(row.segments) >= 2 for row in run) < 2:
+        return None
+    run, columns = _in_columns(run, height)
+    grid = _grid(run, columns)
+    rows = _unwrapped(grid, len(columns), height)
+    return _found(rows, run) if len(rows) >= 2 else None
+
+
+def _written(words: Sequence[Word], height: float) -> list[Row]:
+    """The rows but for those of lines that are drawn with letters."""
+    return [row for row in rows_of(words, height) if not all(_LINE.fullmatch(word.text) for word in row.words)]
+
+
+def _in_columns(run: list[Row], height: float) -> tuple[list[Row], list[tuple[float, float]]]:
+    """The rows cut where columns part that stand close, and where the columns stand."""
+    columns = _columns(run, height)
+    cuts = list(_rivers(run, columns, height))
+    if cuts:
+        run = [Row(row.words, segments_of(row.words, height, cuts)) for row in run]
+        columns = _columns(run, height)
+    return run, columns
 
 
 def _rivers(run: Sequence[Row], columns: Sequence[tuple[float, float]], height: float) -> Iterator[float]:
@@ -122,19 +148,20 @@ def _runs(rows: Sequence[Row], height: float, width: float) -> Iterator[list[Row
         at = last + 1
 
 
-def _grid(run: Sequence[Row], columns: Sequence[tuple[float, float]], height: float) -> list[_GridRow]:
-    """The rows by columns; none where these rows are no table."""
-    if len(columns) < 2:
-        return []
-    rows = [_GridRow(_cells(row, columns), row.y0, row.y1) for row in run]
+def _grid(run: Sequence[Row], columns: Sequence[tuple[float, float]]) -> list[_GridRow]:
+    """The rows by columns."""
+    return [_GridRow(_cells(row, columns), row.y0, row.y1) for row in run] if len(columns) > 1 else []
+
+
+def _is_table(rows: Sequence[_GridRow], run: Sequence[Row], columns: Sequence[tuple[float, float]]) -> bool:
+    """Whether rows by columns are neither running text nor a list nor a diagram."""
     texts = [text for row in rows for text, _ in row.cells.values()]
     filled = sum(len(row.cells) for row in rows) / (len(rows) * len(columns))
     wordy = statistics.mean(len(text.split()) if not is_cjk(text) else len(text) / 2 for text in texts)
     numeric = sum(map(is_number, texts)) / len(texts)
-    if filled < _FULL or _is_list(rows) or _is_diagram(rows) or (numeric < 0.5 and _is_prose(run, columns, wordy)):
-        return []
-    merged = _unwrapped(rows, len(columns), height)
-    return merged if len(merged) >= 2 else []
+    if filled < _FULL or _is_list(rows) or _is_diagram(rows):
+        return False
+    return numeric >= 0.5 or not _is_prose(run, columns, wordy)
 
 
 def _is_diagram(rows: Sequence[_GridRow]) -> bool:

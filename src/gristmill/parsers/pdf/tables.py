@@ -11,7 +11,7 @@ from gristmill.parsers.pdf.frame import Sides
 from gristmill.parsers.pdf.framed import framed
 from gristmill.parsers.pdf.layout import PageLines
 from gristmill.parsers.pdf.lines import Line, Word, plain_letters
-from gristmill.parsers.pdf.spaced import spaced
+from gristmill.parsers.pdf.spaced import spaced, spaced_in
 from gristmill.parsers.pdf.words import FoundTable
 from gristmill.ports.document import Block, Box, Cell, Table
 
@@ -20,6 +20,8 @@ _FEWEST_RULES = 5  # that may frame a table
 _MANY = 5  # lines of running text that are a column of it
 _LONG = 0.75  # of the longest line
 _LETTERS = 15  # in a line, on average
+_SAME = 0.5  # part of a region in which a framed table stands: then it is that table
+_EDGE = 3.0  # points that words may stand beyond a region
 _DIGIT = re.compile(r"\d")
 
 
@@ -37,10 +39,13 @@ def without_tables(lines: Sequence[Line], found: Drawn | None = None) -> list[Si
     return [] if framing else list(_prose(lines))
 
 
-def place_tables(page: PageLines, words: Sequence[Word], found: Drawn | None = None) -> None:
-    """Find the tables of a page, and put each in the place of the lines that it holds."""
+def place_tables(
+    page: PageLines, words: Sequence[Word], found: Drawn | None = None, regions: Sequence[Sides] = ()
+) -> None:
+    """Find the tables of a page, and put each in the place of the lines that it holds. ``regions``: where some
+    are for certain."""
     covered: set[int] = set()
-    for table in _tables(words, found or Drawn(), page):
+    for table in _tables(words, found or Drawn(), page, regions):
         block = _block(table, page.number)
         box = block.boxes[0]
         inside = [n for n, line in enumerate(page.lines) if n not in covered and _within(line, box)]
@@ -50,14 +55,35 @@ def place_tables(page: PageLines, words: Sequence[Word], found: Drawn | None = N
     page.covered = frozenset(covered)
 
 
-def _tables(words: Sequence[Word], found: Drawn, page: PageLines) -> Iterator[FoundTable]:
+def _tables(words: Sequence[Word], found: Drawn, page: PageLines, regions: Sequence[Sides]) -> Iterator[FoundTable]:
     taken: set[int] = set()
+    kept: list[Sides] = []
     for table in framed(found, words):
         taken |= table.words
+        kept.append(table.sides)
         yield table
+    for sides in regions:
+        if not any(_overlap(sides, other) > _SAME for other in kept):
+            inside = [word for word in words if id(word) not in taken and _centred(word, sides)]
+            table_there = spaced_in(inside)
+            if table_there is not None:
+                taken.update(map(id, inside))
+                yield table_there
     prose = list(_prose(page.lines))
     free = [word for word in words if id(word) not in taken]
     yield from spaced([word for word in free if not any(_inside(word, sides) for sides in prose)], page.width)
+
+
+def _overlap(one: Sides, other: Sides) -> float:
+    """The part of the first that the second covers."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    return wide * high / max(1.0, (one[2] - one[0]) * (one[3] - one[1])) if wide > 0 and high > 0 else 0.0
+
+
+def _centred(word: Word, sides: Sides) -> bool:
+    x, y = (word.x0 + word.x1) / 2, (word.y0 + word.y1) / 2
+    return sides[0] - _EDGE <= x <= sides[2] + _EDGE and sides[1] - _EDGE <= y <= sides[3] + _EDGE
 
 
 def _prose(lines: Sequence[Line]) -> Iterator[Sides]:
