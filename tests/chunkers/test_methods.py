@@ -224,6 +224,26 @@ def test_values_of_a_row_are_fields_of_its_chunk_and_of_every_piece_of_it() -> N
     assert all(not one.fields for one in made("naive", [SHEET]))
 
 
+def test_what_is_known_of_a_person_is_in_the_fields_of_every_chunk() -> None:
+    lines = [
+        "Name: Ada Miller",
+        "Phone: 13800138000",
+        "Born: 3 May 1990",
+        "Engineer with 9 years of experience.",
+        "Skills",
+        "Ponds",
+    ]
+    chunks = made("resume", [Block("text", line) for line in lines])
+    assert len(chunks) > 1
+    expected = {
+        "Name_raw": "Ada Miller",
+        "Phone_raw": "13800138000",
+        "Birth_dt": "1990-05-03 00:00:00",
+        "Experience_flt": 9.0,
+    }
+    assert [one.fields for one in chunks] == [expected] * len(chunks)
+
+
 def test_a_column_is_text_or_a_field_or_both_as_its_role_says() -> None:
     first, *_ = made(
         "table", [SHEET], table_column_roles={"name": "indexing", "price": "metadata", "other": "metadata"}

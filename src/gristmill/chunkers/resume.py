@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar
 
 import msgspec
 
+from gristmill.chunkers.columns import LONGEST, Value, moment, number
 from gristmill.chunkers.rows import blocks_of_lines
 from gristmill.chunkers.sections import Section, SectionChunker
 from gristmill.chunkers.signs import EMAIL, PHONE, resume_part
@@ -43,6 +45,8 @@ _DEGREES = (
 _DATE = r"(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z.]*\s+)?\d{4}(?:\s*[./年-]\s*\d{1,2}(?!\d))?\s*月?"
 _PERIOD = re.compile(rf"{_DATE}\s*(?:-|–|—|~|至|到|to)+\s*(?:{_DATE}|present|now|today|current|至今|今)", re.I)
 _SEVERAL = 2
+_NUMBERS = ("Age", "Experience", "Graduation")
+_LEADING = re.compile(r"\d{1,4}(?:\.\d{1,2})?")
 _OF_MODEL = "resume:"  # before the labels of such fields in a document's meta
 _STATIONS = ("Work", "Projects", "Education")
 _MOST_NAME = 4  # words
@@ -56,11 +60,12 @@ class ResumeChunker(SectionChunker):
 
     Name, phone, email, gender, age, birth, school, highest degree and years of experience are taken from where they are
     written; nothing is computed or guessed from other facts. Fields that a model found (``meta``) go before those. Every
-    chunk ends with who it is about. Stations begin at a line with a period ("2019 - 2023").
+    chunk ends with who it is about, and has what is known of the person as its fields, too. Stations begin at a line with a
+    period ("2019 - 2023").
     """
 
     name: ClassVar[str] = "resume"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     whole: ClassVar[bool] = True
 
     def sections(self, document: ParsedDocument, settings: ChunkSettings, count: TokenCount) -> Iterator[Section]:
@@ -69,13 +74,18 @@ class ResumeChunker(SectionChunker):
         fields = _fields(lines, [line for label, blocks in parts if label == "Education" for line in blocks])
         fields |= _of_model(document)
         about = _about(fields)
-        for label, blocks in parts:
-            if not label:
-                yield _basic(fields, blocks)
-            elif label in _STATIONS:
-                yield from (Section(one, [label], below=about) for one in _stations(blocks))
-            else:
-                yield Section(blocks, [label], below=about)
+        for section in _sections(parts, fields, about):
+            yield replace(section, fields=_values(fields))
+
+
+def _sections(parts: Sequence[tuple[str, list[Block]]], fields: dict[str, str], about: str) -> Iterator[Section]:
+    for label, blocks in parts:
+        if not label:
+            yield _basic(fields, blocks)
+        elif label in _STATIONS:
+            yield from (Section(one, [label], below=about) for one in _stations(blocks))
+        else:
+            yield Section(blocks, [label], below=about)
 
 
 def _parts(lines: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
@@ -145,6 +155,21 @@ def _of_model(document: ParsedDocument) -> dict[str, str]:
     """The fields that a language model found, by label, where one was asked."""
     found = document.meta.items()
     return {key.removeprefix(_OF_MODEL): value for key, value in found if key.startswith(_OF_MODEL) and value}
+
+
+def _values(fields: dict[str, str]) -> dict[str, Value]:
+    """The fields by label and type, see ``fields`` of ``Record``. Phone numbers and the like are texts."""
+    found: dict[str, Value] = {}
+    for label, value in fields.items():
+        leading = _LEADING.match(value) if label in _NUMBERS else None
+        date = moment(value) if label == "Birth" else None
+        if leading:
+            found[f"{label}_flt"] = number(leading[0]) or 0.0
+        elif date:
+            found[f"{label}_dt"] = date
+        elif len(value) <= LONGEST:
+            found[f"{label}_raw"] = value
+    return found
 
 
 def _texts(lines: Sequence[Block]) -> Iterator[str]:
