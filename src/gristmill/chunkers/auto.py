@@ -197,8 +197,8 @@ class AutoChunker(Chunker):
     """The first method that a rule finds reason for, else ``naive``. The reason is in the run's log.
 
     In this order: the format (mail, presentation, e-book, speech, picture), the columns of a table, articles, the parts of a
-    resume, questions, an abstract, wide pages with few words, chapters, numbered headings, a table of contents. A document of
-    several parts is judged by the first of them.
+    resume, questions, an abstract, wide pages with few words, chapters, numbered headings, a table of contents. Of a
+    document that comes in windows the first is judged.
     """
 
     name: ClassVar[str] = "auto"
