@@ -78,6 +78,10 @@ CASES: dict[str, Callable[[], bytes]] = {
     "bomb.docx": lambda: word(paragraph("x"), more={"word/media/image.bin": bytes(40 << 20)}),
     "entities.docx": lambda: word(paragraph("&b;"), head=ENTITIES),
     "utf16_entities.docx": lambda: word(paragraph("x"), more={"word/footnotes.xml": ENTITIES.encode("utf-16")}),
+    "named_otherwise.docx": lambda: word(
+        paragraph("x"), more={"word/numbering.bin": f"<?xml version='1.0'?>{ENTITIES}<d/>"}
+    ),
+    "doctype.zip": lambda: packed({"a.xml": f"{ENTITIES}<d>words of a member</d>", "b.txt": "other words"}),
     "climbing.docx": lambda: word(paragraph("climbing words"), more={"../../../evil.txt": "e", "/abs.txt": "e"}),
     "deep.docx": lambda: word("<w:sdt><w:sdtContent>" * 5_000 + "</w:sdtContent></w:sdt>" * 5_000),
     "members.docx": lambda: packed({"[Content_Types].xml": TYPES, **{f"word/{n}": b"" for n in range(20_000)}}),

@@ -13,7 +13,8 @@ import pytest
 from parsers import hostile
 
 READ = {  # what must be found in the chunks of those that can be read
-    "climbing.docx": "climbing words", "cells.xlsx": "last", "spans.html": "spanned", "tables.html": "nested",
+    "climbing.docx": "climbing words", "doctype.zip": "other words",
+    "cells.xlsx": "last", "spans.html": "spanned", "tables.html": "nested",
     "unclosed.html": "x", "wide.json": "key 49999: 49999", "number.json": "999", "quotes.csv": "a | b", "columns.csv": "| 16 |",
     "brackets.md": "words", "emphasis.md": "*a **b", "quotes.md": "words", "front.md": "words",
     "line.txt": "word word", "word.txt": "xxx", "nul.txt": "before", "numbers.txt": "chapter", "header.eml": "words",
@@ -23,6 +24,7 @@ READ = {  # what must be found in the chunks of those that can be read
 REFUSED = {  # the error of those that cannot, and a word of its message
     "bomb.docx": ("DocumentTooLarge", "zip_"),
     "entities.docx": ("DamagedDocument", "entities"),
+    "named_otherwise.docx": ("DamagedDocument", "entities"),
     "utf16_entities.docx": ("DamagedDocument", "entities"),
     "deep.docx": ("DamagedDocument", ""),
     "members.docx": ("DocumentTooLarge", "zip_members"),

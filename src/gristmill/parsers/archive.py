@@ -49,7 +49,7 @@ class ArchiveParser(Parser):
         budget = Budget(document, limits)
         unpacked = 0
         if source.data.startswith(_ZIP):
-            with open_zip(source, limits) as archive:
+            with open_zip(source, limits, one=False) as archive:
                 unpacked = sum(member.file_size for member in archive.infolist())  # true: all were inflated on opening
                 budget.spend(unpacked)
                 for member in _zipped(archive, source.name, document.warnings):

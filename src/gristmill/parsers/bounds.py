@@ -11,6 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument, EncryptedDocument
 from gristmill.ports.document import Block
@@ -26,6 +27,15 @@ MEMBER_BYTES = 1024  # of a directory, for each member: its name and more
 _END, _END64 = b"PK\x05\x06", b"PK\x06\x06"
 _END_BYTES, _END_WITHIN, _END64_BEFORE = 22, 22 + 76 + 0xFFFF, 76
 _XML = (".xml", ".rels", ".vml")
+_MARKUP = (
+    ".html",
+    ".htm",
+    ".xhtml",
+    ".svg",
+    ".ncx",
+    ".opf",
+)  # of books: has a DTD by its standard; we read it ourselves
+_DECLARED = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*<\0?[?!]\0?")
 
 # What no text needs and some stores choke on: control characters, halves of surrogate pairs, non-characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -57,11 +67,12 @@ def too_large(name: str, what: str, found: int | str, limit: int, setting: str) 
     return error
 
 
-def open_zip(source: Source, limits: ParseLimits) -> zipfile.ZipFile:
+def open_zip(source: Source, limits: ParseLimits, *, one: bool = True) -> zipfile.ZipFile:
     """The document as a ZIP file all of whose members were inflated once and found harmless.
 
-    Sizes are counted while inflating, never taken from headers. XML with a DTD or entities is refused. Member names are
-    only ever compared, never used as paths. Raises DamagedDocument, EncryptedDocument, DocumentTooLarge.
+    Sizes are counted while inflating, never taken from headers. Member names are only ever compared, never used as paths.
+    Where all of it is ``one`` document, XML with a DTD or entities is refused. Raises DamagedDocument, EncryptedDocument,
+    DocumentTooLarge.
     """
     check_size(source, limits)
     if directory_size(source.data) > limits.zip_members * MEMBER_BYTES:
@@ -74,7 +85,7 @@ def open_zip(source: Source, limits: ParseLimits) -> zipfile.ZipFile:
             raise too_large(source.name, "files inside", len(members), limits.zip_members, "zip_members")
         total = 0
         for member in members:
-            total = _inflate(archive, member, source.name, limits, total)
+            total = _inflate(archive, member, source.name, limits, total, one=one)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, OverflowError) as exc:
         raise DamagedDocument(f"{source.name} is a damaged ZIP container ({exc}). Save or download it again.") from exc
     return archive
@@ -96,13 +107,20 @@ def directory_size(tail: bytes) -> int:
     return max(size for size in sizes if size != 0xFFFFFFFF)
 
 
-def _inflate(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: ParseLimits, total: int) -> int:
+def _inflate(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: ParseLimits, total: int, *, one: bool
+) -> int:
     if member.flag_bits & 1:
         raise EncryptedDocument(f"{name} is protected by a password. Remove the password and submit it again.")
-    is_xml = member.filename.lower().endswith(_XML)
+    ending = PurePosixPath(member.filename.lower()).suffix
+    is_xml = one and ending in _XML
     size, tail = 0, b""
     with archive.open(member) as stream:
         while piece := stream.read(_PIECE):
+            if one and not size and ending not in _MARKUP:
+                is_xml = is_xml or bool(
+                    _DECLARED.match(piece)
+                )  # a part is XML if its container says so, whatever its name
             size += len(piece)
             if total + size > limits.zip_bytes:
                 raise too_large(name, "unpacked bytes", f"more than {limits.zip_bytes}", limits.zip_bytes, "zip_bytes")
