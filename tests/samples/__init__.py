@@ -7,7 +7,7 @@ from collections.abc import Callable
 from samples import office, ole, packed, pdf, plain, sound
 
 SAMPLES: dict[str, dict[str, Callable[[], bytes]]] = {
-    "archive": {"folder.zip": packed.folder_zip},
+    "archive": {"folder.zip": packed.folder_zip, "folder.tar": packed.folder_tar},
     "audio": {"tone.wav": sound.tone_wav},
     "csv": {"orders.csv": plain.orders_csv, "semicolons.csv": plain.semicolon_csv, "tabs.tsv": plain.tabs_tsv},
     "doc": {"report.doc": ole.report_doc},
@@ -20,6 +20,7 @@ SAMPLES: dict[str, dict[str, Callable[[], bytes]]] = {
     "markdown": {"guide.md": plain.guide_md},
     "mbox": {"letters.mbox": packed.letters_mbox},
     "msg": {"letter.msg": ole.letter_msg},
+    "notebook": {"study.ipynb": plain.study_ipynb},
     "odf": {"report.odt": packed.report_odt, "book.ods": packed.book_ods, "talk.odp": packed.talk_odp},
     "pdf": {"report.pdf": pdf.report_pdf},
     "ppt": {"talk.ppt": ole.talk_ppt},

@@ -46,6 +46,10 @@ def tarred(members: Mapping[str, bytes], *others: tarfile.TarInfo) -> bytes:
     return buffer.getvalue()
 
 
+def folder_tar() -> bytes:
+    return tarred({"notes/notes.txt": plain.notes_txt(), "orders.csv": plain.orders_csv()})
+
+
 def folder_zip() -> bytes:
     return zipped(
         {

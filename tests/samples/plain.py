@@ -104,6 +104,14 @@ def lines_jsonl() -> bytes:
     return b"".join(json.dumps({"n": n, "text": f"record {n}"}).encode() + b"\n" for n in range(5))
 
 
+def study_ipynb() -> bytes:
+    cells = [
+        {"cell_type": "markdown", "source": ["# A study\n", "of leases"]},
+        {"cell_type": "code", "source": "print(1)", "outputs": [{"output_type": "stream", "text": "1\n"}]},
+    ]
+    return json.dumps({"cells": cells, "metadata": {"language_info": {"name": "python"}}}).encode()
+
+
 def thread_eml() -> bytes:
     message = EmailMessage()
     message["Subject"] = "季度报告: leases"

@@ -23,6 +23,7 @@ PARSERS: Registry[Parser] = Registry(
         "markdown": "gristmill.parsers.markdown:MarkdownParser",
         "mbox": "gristmill.parsers.mbox:MboxParser",
         "msg": "gristmill.parsers.msg:MsgParser",
+        "notebook": "gristmill.parsers.notebook:NotebookParser",
         "odf": "gristmill.parsers.odf:OdfParser",
         "pdf": "gristmill.parsers.pdf:PdfParser",
         "ppt": "gristmill.parsers.ppt:PptParser",

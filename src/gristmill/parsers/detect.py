@@ -22,9 +22,9 @@ from gristmill.parsers.sound import sound_kind
 from gristmill.ports.parser import ParseLimits
 
 READ = (
-    "txt, md, html, csv, tsv, json, jsonl, pdf, docx, doc, pptx, ppt, xlsx, xls, odt, ods, odp, rtf, epub, eml, msg, mbox, "
-    "pictures (png, jpg, gif, tif, bmp, webp), sound (wav, mp3, flac, m4a, ogg, webm), archives of these (zip, tar, gz, bz2, "
-    "xz), and source code"
+    "txt, md, html, csv, tsv, json, jsonl, ipynb, pdf, docx, doc, pptx, ppt, xlsx, xls, odt, ods, odp, rtf, epub, eml, msg, "
+    "mbox, pictures (png, jpg, gif, tif, bmp, webp), sound (wav, mp3, flac, m4a, ogg, webm), archives of these (zip, tar, gz, "
+    "bz2, xz), and source code"
 )
 
 _HEAD = 64 * 1024
@@ -77,6 +77,7 @@ _BY_ENDING = {
     ".json": "json",
     ".jsonl": "json",
     ".ndjson": "json",
+    ".ipynb": "notebook",
     ".html": "html",
     ".htm": "html",
     ".xhtml": "html",
@@ -93,8 +94,15 @@ LANGUAGES = {  # endings of source code
     ".rs": "rust", ".rb": "ruby", ".php": "php", ".swift": "swift", ".kt": "kotlin", ".scala": "scala", ".sh": "shell",
     ".bash": "shell", ".ps1": "powershell", ".sql": "sql", ".r": "r", ".lua": "lua", ".pl": "perl", ".toml": "toml",
     ".yaml": "yaml", ".yml": "yaml", ".ini": "ini", ".css": "css", ".vue": "vue", ".dart": "dart", ".m": "objective-c",
+    ".mjs": "javascript", ".cjs": "javascript", ".cxx": "cpp", ".hxx": "cpp", ".kts": "kotlin", ".ex": "elixir",
+    ".exs": "elixir", ".erl": "erlang", ".hs": "haskell", ".clj": "clojure", ".jl": "julia", ".zig": "zig",
+    ".proto": "protobuf", ".tf": "terraform", ".groovy": "groovy", ".gradle": "groovy", ".bat": "batch", ".cmd": "batch",
+    ".scss": "scss", ".less": "less", ".f90": "fortran", ".pas": "pascal", ".vb": "vb", ".ml": "ocaml", ".fs": "fsharp",
+    ".svelte": "svelte", ".graphql": "graphql", ".cfg": "ini", ".properties": "ini",
 }  # fmt: skip
-_TEXT = frozenset((*_BY_ENDING, *LANGUAGES, ".txt", ".text", ".log", ".rst", ".tex", ".xml", ".srt", ".vtt", ".ics", ".vcf"))
+_TEXT = frozenset(
+    (*_BY_ENDING, *LANGUAGES, ".txt", ".text", ".log", ".rst", ".tex", ".xml", ".srt", ".vtt", ".ics", ".vcf")
+)
 _HTML = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:[^-]|-(?!->))*-->\s*)*<(?:!doctype\s+html|html|head|body|table)\b", re.I
 )

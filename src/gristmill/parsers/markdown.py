@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 
 from gristmill.base.errors import EmptyDocument
@@ -16,21 +17,24 @@ from gristmill.parsers.charset import decode
 from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
-_FIELD = re.compile(r"^([\w-]+):[ \t]*(.+)$", re.M)
+_FRONT_MATTER = re.compile(r"\A(?:---[ \t]*\n(.*?)\n(?:---|\.\.\.)|\+\+\+[ \t]*\n(.*?)\n\+\+\+)[ \t]*(?:\n|\Z)", re.S)
+_FIELD = re.compile(r"^([\w-]+)(?::[ \t]*|[ \t]*=[ \t]*)(.+)$", re.M)
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]:[ \t]?")
+_LANGUAGE = re.compile(r"\{?\.?([^\s{},.]+)")
 _TABLE = re.compile(r"<(/?)table\b", re.I)
 _HEADING_AFTER_HTML = re.compile(r"(</(?:table|div|p|details|center|ul|ol)>[ \t]*\n)(?=#{1,6}[ \t])", re.I)
 _MARKS = re.compile(r"^[\s>*+-]+", re.M)
 _LONGEST_TABLE = 2_000  # lines looked at for the end of an HTML table
+_LONGEST_FORMULA = 200  # lines
 _DEEPEST = 100  # nested quotes and lists
 
 
 class MarkdownParser(Parser):
-    """Headings, paragraphs, list items with their depth and number, tables, code, quotes. Front matter is a record,
-    and ``meta``. HTML inside is read as HTML."""
+    """Headings, paragraphs, list items with their depth and number, tables, code, quotes, notes, formulas. Front matter is a
+    record, and ``meta``. HTML inside is read as HTML."""
 
     name: ClassVar[str] = "markdown"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -40,10 +44,13 @@ class MarkdownParser(Parser):
         meta = {"encoding": encoding}
         blocks = Blocks(source.name, limits)
         if front:
-            blocks.add(Block("record", front[1], attrs={"part": "front matter"}))
-            meta |= {field[1]: field[2].strip(" \t'\"") for field in _FIELD.finditer(front[1])}
+            said = front[1] or front[2] or ""
+            blocks.add(Block("record", said, attrs={"part": "front matter"}))
+            meta |= {field[1]: field[2].strip(" \t'\"") for field in _FIELD.finditer(said)}
             text = text[front.end() :]
         reader = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
+        reader.block.ruler.before("reference", "footnote", _footnote, {"alt": ["paragraph", "reference", "list"]})
+        reader.block.ruler.before("paragraph", "formula", _formula, {"alt": ["paragraph", "reference"]})
         text = _HEADING_AFTER_HTML.sub(r"\1\n", text)
         for block in _blocks(_with_whole_tables(reader.parse(text), text.split("\n"))):
             if block.kind == "text" and block.attrs.get("part") == "html":
@@ -52,6 +59,51 @@ class MarkdownParser(Parser):
                 blocks.add(block)
         blocks.require_text("holds no text")
         return ParsedDocument("markdown", blocks, meta=meta, parser=f"markdown/{self.version}", name=source.name)
+
+
+def _footnote(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """The text of a note: a paragraph that CommonMark would take for the target of a link, and not show."""
+    begin = _FOOTNOTE.match(state.src, state.bMarks[first] + state.tShift[first])
+    if not begin or state.is_code_block(first):
+        return False
+    if silent:
+        return True
+    line = first + 1
+    while (
+        line < last
+        and not state.isEmpty(line)
+        and not _FOOTNOTE.match(state.src, state.bMarks[line] + state.tShift[line])
+    ):
+        line += 1
+    state.push("paragraph_open", "p", 1).map = [first, line]
+    token = state.push("inline", "", 0)
+    token.content, token.map, token.children = (
+        state.getLines(first, line, state.blkIndent, False).strip(),
+        [first, line],
+        [],
+    )
+    state.push("paragraph_close", "p", -1)
+    state.line = line
+    return True
+
+
+def _formula(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """A formula between lines of two dollars: nothing in it is a mark."""
+    lines = state.src[state.bMarks[first] + state.tShift[first] : state.eMarks[first]].rstrip()
+    if not lines.startswith("$$") or state.is_code_block(first):
+        return False
+    line = first
+    while not (lines.endswith("$$") and (line > first or len(lines) > 4)):
+        line += 1
+        if line >= last or line > first + _LONGEST_FORMULA:
+            return False
+        lines = state.src[state.bMarks[line] : state.eMarks[line]].rstrip()
+    if not silent:
+        token = state.push("formula", "", 0)
+        token.content = state.getLines(first, line + 1, state.blkIndent, False).strip().strip("$").strip()
+        token.map = [first, line + 1]
+        state.line = line + 1
+    return True
 
 
 def _html(text: str, name: str, limits: ParseLimits) -> list[Block]:
@@ -111,7 +163,7 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
                 markers.pop()
         elif token.type == "inline":
             yield _inline(token, open_, markers)
-        elif token.type in ("fence", "code_block", "html_block"):
+        elif token.type in ("fence", "code_block", "html_block", "formula"):
             yield _verbatim(token)
         at += 1
 
@@ -119,7 +171,10 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[Block]:
 def _verbatim(token: Token) -> Block:
     if token.type == "html_block":
         return Block("text", token.content, attrs={"part": "html"})
-    language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
+    if token.type == "formula":
+        return Block("formula", token.content)
+    found = _LANGUAGE.match(token.info.strip())
+    language = found[1] if found else ""
     return Block("code", token.content, attrs={"language": language} if language else {})
 
 
@@ -132,6 +187,8 @@ def _inline(token: Token, open_: Sequence[Token], markers: list[str]) -> Block:
     if depth:
         marker, markers[-1] = markers[-1], ""
         return Block("list_item", text, level=depth, marker=marker)
+    if _FOOTNOTE.match(text):
+        return Block("footnote", text)
     kind: Kind = "quote" if any(one.type == "blockquote_open" for one in open_) else "text"
     return Block(kind, text)
 
