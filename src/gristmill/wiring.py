@@ -247,7 +247,7 @@ def ingest_settings(
     return IngestSettings(
         method=chunk_method(method or own.method),
         chunk=chunk,
-        read=read_settings(parser_config or {}, ReadSettings()),
+        read=read_settings(parser_config or {}, ReadSettings(picture_text=own.picture_text, tables=own.tables)),
         embedder=dataset.embedder,
         models=model_ids(settings),
         pages_per_part=own.pages_per_part,

@@ -52,7 +52,7 @@ def _cut(lines: list[Line], depth: int, gutter: float) -> list[Line]:
         return [line for column in columns for line in _cut(column, depth + 1, gutter)]
     bands = _groups(lines, 0.2 * size, [(line.y0, line.y1) for line in lines])
     if len(bands) > 1:
-        return [line for band in _merged(bands, gutter) for line in _cut(band, depth + 1, gutter)]
+        return [line for band in _merged(bands, gutter * size) for line in _cut(band, depth + 1, gutter)]
     return sorted(lines, key=lambda line: (round(line.y0), line.x0))
 
 
@@ -68,21 +68,28 @@ def _groups(lines: list[Line], gap: float, spans: list[tuple[float, float]]) -> 
     return groups
 
 
-def _merged(bands: list[list[Line]], gutter: float) -> list[list[Line]]:
-    """Neighbouring bands that are cut into columns at the same place belong together, so that a column is read to its end."""
+def _merged(bands: list[list[Line]], gap: float) -> list[list[Line]]:
+    """Neighbouring bands that are cut into columns at the same places belong together, so that a column is read to its end."""
     merged: list[list[Line]] = []
+    columns: list[tuple[float, float]] = []
     for band in bands:
-        if merged and len(_columns(merged[-1] + band, gutter)) > 1:
-            merged[-1] = merged[-1] + band
+        own = _columns([(line.x0, line.x1) for line in band], gap)
+        together = _columns([*columns, *own], gap)
+        if merged and len(together) > 1:
+            merged[-1] += band
+            columns = together
         else:
             merged.append(band)
+            columns = own
     return merged
 
 
-def _columns(lines: list[Line], gutter: float) -> list[int]:
-    """Where the columns begin, roughly."""
-    size = sorted(line.size for line in lines)[len(lines) // 2]
-    return [
-        round(min(line.x0 for line in group) / 20)
-        for group in _groups(lines, gutter * size, [(line.x0, line.x1) for line in lines])
-    ]
+def _columns(spans: list[tuple[float, float]], gap: float) -> list[tuple[float, float]]:
+    """From where to where the columns go that these spans are in."""
+    columns: list[tuple[float, float]] = []
+    for first, last in sorted(spans):
+        if columns and first - columns[-1][1] <= gap:
+            columns[-1] = (columns[-1][0], max(columns[-1][1], last))
+        else:
+            columns.append((first, last))
+    return columns

@@ -37,9 +37,12 @@ _IDLE: dict[str, tuple[Any, ...]] = {  # values that ask for nothing but what is
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\r": "\r"}
 _DELIMITERS = ("delimiter", "children_delimiter")
 _PAGES = "pages"
+_PICTURES = "picture_text"
+_TABLES = "tables"
+_OF_READING = (_PAGES, _PICTURES, _TABLES)
 _MOST_RANGES = 100
 _EVERY = 100_000  # the last page of the source's range of all pages, or one behind that
-KNOWN = (*ChunkSettings.__struct_fields__, _PAGES)
+KNOWN = (*ChunkSettings.__struct_fields__, *_OF_READING)
 
 
 def chunk_settings(config: Mapping[str, Any], base: ChunkSettings) -> ChunkSettings:
@@ -49,7 +52,7 @@ def chunk_settings(config: Mapping[str, Any], base: ChunkSettings) -> ChunkSetti
     """
     wanted: dict[str, Any] = {}
     for key, value in _flat(config).items():
-        if key == _PAGES:
+        if key in _OF_READING:
             continue  # see read_settings
         if key in KNOWN:
             wanted[key] = _unescaped(value) if key in _DELIMITERS else value
@@ -63,6 +66,8 @@ def chunk_settings(config: Mapping[str, Any], base: ChunkSettings) -> ChunkSetti
 
 def read_settings(config: Mapping[str, Any], base: ReadSettings) -> ReadSettings:
     """``base`` with what the ``parser_config`` sets of the reading. Raises SettingsError, as ``chunk_settings`` does."""
+    plain = {key: config[key] for key in (_PICTURES, _TABLES) if key in config}
+    base = msgspec.structs.replace(base, **_checked(plain))
     if _PAGES not in config:
         return base
     try:

@@ -11,6 +11,7 @@ import msgspec
 from gristmill.ports.document import Asset, ParsedDocument, Range
 
 Unit = Literal["page", "row", ""]
+Tables = Literal["fast", "deep", "off"]
 WINDOW_ROWS = 3000  # of a table that stand together, whoever reads them
 WINDOW_CELLS = 60_000  # and no more values than these, so that wide tables take no more memory than long ones
 
@@ -19,9 +20,13 @@ class ReadSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a user may want of the reading, beyond what stands in the document. Part of what decides the outcome.
 
     ``pages``: only those of one of these ranges, from 1, both ends included; none: all. For formats that are read by pages.
+    ``picture_text``: the text in pictures of a document is read by OCR, too; by the pipeline, not by the parser.
+    ``tables``: those of a PDF are found by rules and gaps (fast), where a layout model sees some, too (deep), or not at all.
     """
 
     pages: tuple[tuple[int, int], ...] = ()
+    tables: Tables = "fast"
+    picture_text: bool = False
 
     def wants(self, page: int) -> bool:
         """Whether this page is to be read."""

@@ -127,6 +127,16 @@ class Pipeline(Section):
         description="Where each chunk is cut into children, which are searched in its place; syntax of `delimiter`."
         " Empty: not at all.",
     )
+    tables: Literal["fast", "deep", "off"] = Field(
+        "fast",
+        description="How tables of a PDF are found: `fast` by rules and gaps, `deep` where a layout model sees some, too (0.2"
+        " seconds a page more; [what it needs](../howto/ingest.md#tables-of-a-pdf)), `off` not at all.",
+    )
+    picture_text: bool = Field(
+        False,
+        description="Read the text in pictures of documents by OCR (extra `ocr`), seconds for each. Scans and picture files are"
+        " read anyway.",
+    )
     table_context_size: int = Field(0, ge=0, le=4096, description="Tokens of the text around a table that go with it.")
     image_context_size: int = Field(
         0, ge=0, le=4096, description="Tokens of the text around a picture that go with it."
@@ -137,9 +147,14 @@ class Pipeline(Section):
         description="What columns are for, by name (method `table`): `indexing` (text only), `metadata` (a field for"
         " `search --where` only) or `both`, the default.",
     )
-    auto_keywords: int = Field(0, ge=0, le=32, description="Keywords that the model of `models.chat` adds to each chunk.")
+    auto_keywords: int = Field(
+        0, ge=0, le=32, description="Keywords that the model of `models.chat` adds to each chunk."
+    )
     auto_questions: int = Field(
-        0, ge=0, le=10, description="Questions that it adds to each chunk. A chunk that has any is found by their meaning."
+        0,
+        ge=0,
+        le=10,
+        description="Questions that it adds to each chunk. A chunk that has any is found by their meaning.",
     )
     pages_per_part: int | None = Field(
         None, ge=1, description="Pages of a PDF that one task takes. Empty: what the method wants, 12 or (`paper`) 22."

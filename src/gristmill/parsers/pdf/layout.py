@@ -22,6 +22,7 @@ _NUMBERED = re.compile(
     r"(?:第[一二三四五六七八九十百零\d]+[编篇章节]|\d+(?:\.\d+){0,3}\.?\s+\S|[IVX]+\.\s|(?:chapter|appendix|part|section)\s+\S)",
     re.I,
 )
+_NUMBER = re.compile(r"\s*(?:\d{1,3}(?:\.\d{1,3}){0,4}\.?|[A-Z](?:\.\d{1,3}){0,4}\.?|[IVX]{1,6}\.)\s+(?=\S)")
 _CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
 _DIGITS = re.compile(r"\d+")
 _ENDS = tuple(".!?:;。！？：；")
@@ -79,6 +80,7 @@ class Headings:
         for entry in outline:
             self._wanted[entry.page].append(entry)
         self.outlined = outlined
+        self.numbered: set[tuple[int, int]] = set()  # page and line of headings whose bookmark lacks their number
 
     def of_page(self, page: PageLines) -> tuple[dict[int, tuple[int, int]], list[OutlineEntry]]:
         """The headings on a page as first line -> (lines, level), and the bookmarks of the page that no line repeats."""
@@ -87,8 +89,11 @@ class Headings:
         keys = (
             ["" if n in page.covered else _key(line.text) for n, line in enumerate(page.lines)] if self.outlined else []
         )
+        bare = [_key(_NUMBER.sub("", line.text)) if key else "" for key, line in zip(keys, page.lines, strict=False)]
         for entry in self._wanted.get(page.number, ()):
             place = _find(entry.title, keys, found)
+            if place is None and (place := _find(entry.title, bare, found)) is not None:
+                self.numbered.add((page.number, place[0]))
             if place is None:
                 missing.append(entry)
             else:
@@ -144,6 +149,8 @@ def blocks_of(page: PageLines, headings: Headings, repeated: set[str]) -> Iterat
     at = 0
     while at < len(page.lines):
         alone, width = _alone(page, at, marked, repeated)
+        if alone and (page.number, at) in headings.numbered:
+            alone = [_number_apart(alone[0])]
         figures = [one for n in range(at, at + width) for one in page.figures.get(n, ())]
         if alone is None and not figures and paragraph.takes(page.lines[at]):
             paragraph.add(page.lines[at])
@@ -173,6 +180,14 @@ def _alone(
     if _runs_on(line, page, repeated):
         return [_block([line], page.number, "header" if _margin(line, page) == "head" else "footer")], 1
     return None, 1
+
+
+def _number_apart(heading: Block) -> Block:
+    """The heading with its number as marker: its text is that of its bookmark."""
+    number = _NUMBER.match(heading.text)
+    if number is None:
+        return heading
+    return msgspec.structs.replace(heading, text=heading.text[number.end() :], marker=number[0].strip())
 
 
 def captioned(blocks: list[Block]) -> list[Block]:

@@ -17,6 +17,7 @@ from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.pdf.borders import over_borders
 from gristmill.parsers.pdf.layout import Headings, PageLines, blocks_of, captioned, running
 from gristmill.parsers.pdf.pages import read_page
+from gristmill.parsers.pdf.regions import require_weights
 from gristmill.ports.document import Asset, Block, OutlineEntry, Page, ParsedDocument, Range
 from gristmill.ports.parser import PageParser, ParseLimits, Reading, Source
 
@@ -42,19 +43,21 @@ class PdfParser(PageParser):
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     def count(self, source: Source, limits: ParseLimits) -> int:
         with _opened(source, limits) as document:
             return len(document)
 
     def read(self, source: Source, limits: ParseLimits, part: Range) -> Reading:
+        if source.wanted.tables == "deep":
+            require_weights(source.name)
         with _opened(source, limits) as document:
             there = range(part.first, min(part.last, len(document)))
             wanted = [number for number in there if source.wanted.wants(number + 1)]
             found, assets = _Pages([]), dict[str, Asset]()
             for number in wanted:
-                page, pictures = read_page(document, number, source.name, limits)
+                page, pictures = read_page(document, number, source, limits)
                 found.pages.append(page)
                 assets |= {one.id: one for one in pictures}
             if part.first == 0:

@@ -27,6 +27,7 @@ from gristmill.parsers.pdf.words import (
 
 _FEWEST_ROWS = 3
 _FEWEST_WORDS = 4
+_MOST_COLUMNS = 200
 _ROW_GAP = 2.6  # of the text's height: a wider gap ends a table
 _THIN = 0.35  # of the text's height: columns closer than this are one
 _CROSSED = 0.08  # the share of rows that may reach over a gap between columns (titles that span them)
@@ -91,6 +92,8 @@ def _written(words: Sequence[Word], height: float) -> list[Row]:
 def _in_columns(run: list[Row], height: float) -> tuple[list[Row], list[tuple[float, float]]]:
     """The rows cut where columns part that stand close, and where the columns stand."""
     columns = _columns(run, height)
+    if len(columns) > _MOST_COLUMNS:
+        return run, []
     cuts = list(_rivers(run, columns, height))
     if cuts:
         run = [Row(row.words, segments_of(row.words, height, cuts)) for row in run]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from gristmill.parsers.pdf.drawn import Drawn
 from gristmill.parsers.pdf.frame import Sides
@@ -17,6 +17,8 @@ from gristmill.ports.document import Block, Box, Cell, Table
 
 _FEWEST_ROWS = 3
 _FEWEST_RULES = 5  # that may frame a table
+_MOST_TABLES = 100  # of a page
+_MOST_COLUMNS = 60  # of running text on a page
 _MANY = 5  # lines of running text that are a column of it
 _LONG = 0.75  # of the longest line
 _LETTERS = 15  # in a line, on average
@@ -36,7 +38,7 @@ def may_hold_tables(lines: Sequence[Line], found: Drawn | None = None) -> bool:
 def without_tables(lines: Sequence[Line], found: Drawn | None = None) -> list[Sides]:
     """Where no words have to be looked for: in columns of running text, where no rules may frame them."""
     framing = found is not None and len(found.level) > 1 and len(found.upright) > 1
-    return [] if framing else list(_prose(lines))
+    return [] if framing else list(islice(_prose(lines), _MOST_COLUMNS))
 
 
 def place_tables(
@@ -45,7 +47,7 @@ def place_tables(
     """Find the tables of a page, and put each in the place of the lines that it holds. ``regions``: where some
     are for certain."""
     covered: set[int] = set()
-    for table in _tables(words, found or Drawn(), page, regions):
+    for table in islice(_tables(words, found or Drawn(), page, regions), _MOST_TABLES):
         block = _block(table, page.number)
         box = block.boxes[0]
         inside = [n for n, line in enumerate(page.lines) if n not in covered and _within(line, box)]
@@ -69,7 +71,7 @@ def _tables(words: Sequence[Word], found: Drawn, page: PageLines, regions: Seque
             if table_there is not None:
                 taken.update(map(id, inside))
                 yield table_there
-    prose = list(_prose(page.lines))
+    prose = list(islice(_prose(page.lines), _MOST_COLUMNS))
     free = [word for word in words if id(word) not in taken]
     yield from spaced([word for word in free if not any(_inside(word, sides) for sides in prose)], page.width)
 

@@ -69,8 +69,8 @@ def rows_of(words: Sequence[Word], height: float = 0.0) -> list[Row]:
 
 def text_of(words: Sequence[Word]) -> str:
     """The words of a cell as running text."""
-    lines = [" ".join(one.text for one in row.segments) for row in rows_of(words)]
-    return joined(lines)
+    lines = [[one.text for one in row.segments] for row in rows_of(words)]
+    return joined([" ".join(reversed(line) if _is_from_right(line) else line) for line in lines])
 
 
 def joined(lines: Sequence[str]) -> str:
