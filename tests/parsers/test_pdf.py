@@ -70,6 +70,22 @@ def test_bookmarks_are_headings_where_their_words_stand() -> None:
     ]
 
 
+def test_a_bookmark_without_the_number_of_its_heading_is_found_and_the_number_kept() -> None:
+    buffer, page = canvas()
+    for n, title in enumerate(["Foo", "Bar"], 1):
+        page.bookmarkPage(title)
+        page.addOutlineEntry(title, title, 0)
+        lines(page, [f"{n} {title}"], 72, 900 - 200 * n, size=14)
+        lines(page, [f"The words of {title} are these."], 72, 860 - 200 * n)
+    page.showPage()
+    page.save()
+    found = [(block.kind, block.marker, block.text) for block in parse(buffer.getvalue()).blocks]
+    assert found == [
+        ("heading", "1", "Foo"), ("text", "", "The words of Foo are these."),
+        ("heading", "2", "Bar"), ("text", "", "The words of Bar are these."),
+    ]  # fmt: skip
+
+
 def test_without_bookmarks_lines_that_stand_out_are_headings() -> None:
     def draw(page: Any) -> None:
         lines(page, ["The whole title"], 72, 760, size=24)
