@@ -18,6 +18,7 @@ from gristmill.pipeline.ask import ask
 from gristmill.pipeline.embed import Pace, at_once, embed
 from gristmill.pipeline.index import embedded_text, parents_of, records, write
 from gristmill.pipeline.parse import all_stored, parse_key, parsed
+from gristmill.pipeline.pictures import read_pictures
 from gristmill.pipeline.settings import ModelIds
 from gristmill.pipeline.work import Piece, Ports, Report, StageName, asset_key
 from gristmill.ports.catalog import Run
@@ -96,6 +97,10 @@ def _enriched(
     def load(asset: str) -> bytes:
         return ports.storage.get(asset_key(work.run.tenant, work.run.digest, asset))
 
+    if work.settings.read.picture_text:
+        with stage("pictures"):
+            reader = ports.parser("image")
+            document = read_pictures(document, reader, ports.limits, cache=ports.cache, load=load, report=report)
     models = ports.models(work.settings.models)
     if not enrich.concerns(document, models):
         return document
