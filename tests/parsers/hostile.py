@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import resource
 import struct
 import sys
@@ -30,6 +31,15 @@ from samples.packed import opendocument as odf
 MEMORY = 1 << 30
 CPU = 60
 TYPES = "<Types xmlns='http://schemas.openxmlformats.org/package/2006/content-types'/>"
+WORD_TYPES = (
+    "><Default Extension='xml' ContentType='application/xml'/><Default Extension='rels' "
+    "ContentType='application/vnd.openxmlformats-package.relationships+xml'/><Override PartName='/word/document.xml' "
+    "ContentType='application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml'/>"
+)
+RELATION = (
+    "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'><Relationship Id='r1' "
+    "Type='http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}' {target}/></Relationships>"
+)
 
 
 def packed(members: dict[str, bytes | str]) -> bytes:
@@ -42,18 +52,10 @@ def packed(members: dict[str, bytes | str]) -> bytes:
 
 def word(body: str, head: str = "", more: Mapping[str, bytes | str] = MappingProxyType({})) -> bytes:
     w = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
-    main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
-    rel = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
     return packed(
         {
-            "[Content_Types].xml": TYPES.replace(
-                "/>",
-                "><Default Extension='xml' ContentType='application/xml'/><Default Extension='rels' "
-                "ContentType='application/vnd.openxmlformats-package.relationships+xml'/>"
-                f"<Override PartName='/word/document.xml' ContentType='{main}'/></Types>",
-            ),
-            "_rels/.rels": "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'>"
-            f"<Relationship Id='r1' Type='{rel}' Target='word/document.xml'/></Relationships>",
+            "[Content_Types].xml": TYPES.replace("/>", f"{WORD_TYPES}</Types>"),
+            "_rels/.rels": RELATION.format(kind="officeDocument", target="Target='word/document.xml'"),
             "word/document.xml": f"{head}<w:document xmlns:w='{w}'><w:body>{body}</w:body></w:document>",
             **more,
         }
@@ -124,6 +126,31 @@ def nested(levels: int) -> bytes:
     for _ in range(levels):
         data = packed({f"{n}.zip": data for n in range(10)})
     return data
+
+
+def misnamed(data: bytes) -> bytes:
+    """A local header whose name is 64 KiB of what follows: who complains of it may quote it all."""
+    return data[:26] + b"\xff\xff" + data[28:]
+
+
+CORE = "application/vnd.openxmlformats-package.core-properties+xml"
+FOUND = {  # by fuzzing
+    "nameless.zip": lambda: packed({"?": b"x", "a.txt": b"words of a member"}).replace(b"?", b"\0"),
+    "misnamed.docx": lambda: misnamed(word(paragraph("x"), more={"a.bin": random.Random(1).randbytes(70_000)})),
+    "untargeted.docx": lambda: word(paragraph("x"), more={"_rels/.rels": RELATION.format(kind="officeDocument", target="")}),
+    "core.docx": lambda: word(
+        paragraph("words"),
+        more={
+            "docProps/core.xml": "<other xmlns='urn:other'/>",
+            "_rels/.rels": RELATION.format(kind="officeDocument", target="Target='word/document.xml'").replace(
+                "</R", "<Relationship Id='r2' Type='http://schemas.openxmlformats.org/package/2006/relationships/metadata/"
+                "core-properties' Target='docProps/core.xml'/></R"),
+            "[Content_Types].xml": TYPES.replace(
+                "/>", f"{WORD_TYPES}<Override PartName='/docProps/core.xml' ContentType='{CORE}'/></Types>"),
+        },
+    ),
+}  # fmt: skip
+CASES |= FOUND
 
 
 def directory(entries: int) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from parsers import hostile
 
 READ = {  # what must be found in the chunks of those that can be read
-    "climbing.docx": "climbing words", "doctype.zip": "other words",
+    "climbing.docx": "climbing words", "doctype.zip": "other words", "nameless.zip": "words of a member", "core.docx": "words",
     "cells.xlsx": "last", "spans.html": "spanned", "tables.html": "nested",
     "unclosed.html": "x", "wide.json": "key 49999: 49999", "number.json": "999", "quotes.csv": "a | b", "columns.csv": "| 16 |",
     "brackets.md": "words", "emphasis.md": "*a **b", "quotes.md": "words", "front.md": "words",
@@ -33,6 +33,8 @@ REFUSED = {  # the error of those that cannot, and a word of its message
     "deep.json": ("DamagedDocument", "nested"),
     "blank.txt": ("EmptyDocument", "empty"),
     "parts.eml": ("DocumentTooLarge", "parts"),
+    "misnamed.docx": ("DamagedDocument", "File name in directory"),
+    "untargeted.docx": ("DamagedDocument", "Word"),
     "nested.zip": ("EmptyDocument", "too deep"),
     "directory.zip": ("DocumentTooLarge", "zip_members"),
     "directory.docx": ("DocumentTooLarge", "zip_members"),
@@ -64,6 +66,7 @@ def test_a_hostile_document_is_read_or_refused_by_its_name(outcomes: dict[str, d
     if "error" in found:
         assert name not in READ, found
         assert name in found["message"]
+        assert len(found["message"]) <= 1000
         error, word = REFUSED.get(name, (found["error"], ""))
         assert found["error"] == error
         assert word in found["message"]

@@ -142,7 +142,15 @@ class Retry(EngineError):
 
 
 class DocumentError(GristmillError):
-    """A document that cannot become chunks."""
+    """A document that cannot become chunks. What a library says of hostile bytes may quote them all: it is cut."""
+
+    LONGEST: ClassVar[int] = 1000  # characters of a message
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        if len(message) > self.LONGEST:
+            half = self.LONGEST // 2 - 3
+            message = f"{message[:half]} ... {message[-half:]}"
+        super().__init__(message, retry_after=retry_after)
 
 
 class UnsupportedDocument(DocumentError):

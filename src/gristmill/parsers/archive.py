@@ -75,7 +75,7 @@ class _Member(NamedTuple):
 def _zipped(archive: zipfile.ZipFile, source: str, warnings: list[str]) -> Iterator[_Member]:
     for member in archive.infolist():
         name = member_name(member)
-        if member.is_dir() or name is None:
+        if name is None or member.is_dir():
             continue
         if stat.S_ISLNK(member.external_attr >> 16):
             warnings.append(f"{name} is a link, and not followed")

@@ -32,7 +32,7 @@ _PICTURES = ((qn("a:blip"), qn("r:embed")), ("{urn:schemas-microsoft-com:vml}ima
 _BREAKS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-", qn("w:ptab"): "\t"}
 _LONGEST_CELL = 1000  # characters
 _NOTES = (("footnotes", "w:footnote"), ("endnotes", "w:endnote"), ("comments", "w:comment"))
-_ERRORS = (OpcError, KeyError, ValueError, AttributeError, IndexError, etree.LxmlError, zipfile.BadZipFile)
+_ERRORS = (OpcError, KeyError, ValueError, TypeError, AttributeError, IndexError, etree.LxmlError, zipfile.BadZipFile)
 
 
 class DocxParser(Parser):
@@ -52,17 +52,25 @@ class DocxParser(Parser):
                 for story in (reader.heads("header"), reader.body(document.element.body), reader.notes()):
                     blocks.add_all(story)
                 blocks.add_all(reader.heads("footer"))
+                parsed.meta = {"title": _title(document)}
             except _ERRORS as exc:
                 raise DamagedDocument(
                     f"{source.name} is a damaged Word document ({type(exc).__name__}: {exc}). Open it in Word and save it "
                     "again."
                 ) from exc
             parsed.assets = reader.assets
-            parsed.meta = {"title": document.core_properties.title or ""}
             add_embedded(parsed, archive, limits)
         if not parsed.children:
             blocks.require_text("holds no text")
         return parsed
+
+
+def _title(document: Any) -> str:
+    """What the document is called in its properties, which nothing else depends on."""
+    try:
+        return document.core_properties.title or ""
+    except _ERRORS:
+        return ""
 
 
 @dataclass(frozen=True)
