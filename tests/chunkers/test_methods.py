@@ -377,9 +377,18 @@ def test_the_caption_of_a_table_stands_above_each_of_its_pieces(
         ([["a", "b"], ["c", "d"]], 0),
         ([["1", "2.5"], ["3", "4"]], 0),
         ([["Region", "Q1", "Q2"], ["North", "7", "8"], ["South", "3", "9"]], 1),
+        (
+            [
+                ["Group", "2005", "", "2010", ""],
+                ["Group", "Number", "%", "Number", "%"],
+                ["All", "9,1", "*1", "**8", "–2"],
+                ["Few", "1", "2", "2", "1"],
+            ],
+            2,
+        ),
         ([["Year", "K", "1", "2", "3"], ["1996", "3", "5", "6", "8"], ["1997", "1", "8", "2", "7"]], 1),
     ],
-    ids=["years", "two", "parting line", "words", "numbers", "neighbours", "grades"],
+    ids=["years", "two", "parting line", "words", "numbers", "neighbours", "census", "grades"],
 )
 def test_the_header_of_a_table_is_what_goes_before_its_numbers(rows: list[list[str]], heads: int) -> None:
     assert heads_of(table(rows, header_rows=0), rows) == heads

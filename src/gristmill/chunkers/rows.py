@@ -12,7 +12,7 @@ import msgspec
 from gristmill.ports.document import Block, Table
 
 _PAIR = 2
-_NUMBER = re.compile(r"[-+(]?\s?[$€£¥]?\s?[\d.,]+\s?%?\)?")
+_NUMBER = re.compile(r"[*†]{0,3}[-–−+(]?\s?[$€£¥]?\s?[\d.,]+\s?%?\)?[*†]{0,3}")
 _MOST_HEADS = 4
 _LONG = 9  # digits of what names no column
 _YEARS = range(1800, 2100)
@@ -60,7 +60,7 @@ def heads_of(table: Table, rows: Sequence[Sequence[str]]) -> int:
     if table.header_rows or len(rows) < _PAIR:
         return min(max(table.header_rows, _spanned_heads(table, rows)), len(rows))
     first = next(
-        (n for n, row in enumerate(rows[: _MOST_HEADS + 1]) if _has_numbers(row) and not _names_columns(row)), 0
+        (n for n, row in enumerate(rows[: _MOST_HEADS + 1]) if _has_numbers(row) and not _names_columns(row, n)), 0
     )
     if first and sum(map(_has_numbers, rows[first:])) * 2 > len(rows) - first:
         return _above(rows, first)
@@ -93,12 +93,15 @@ def _has_numbers(row: Sequence[str]) -> bool:
     return 0 < len(said) <= 2 * sum(1 for value in said if _NUMBER.fullmatch(value))
 
 
-def _names_columns(row: Sequence[str]) -> bool:
-    """Whether numbers follow each other after a word: years, or at least three others, that are names of columns."""
+def _names_columns(row: Sequence[str], n: int) -> bool:
+    """Whether numbers go up after a word: years, or at least three others one after the other, that are names of columns."""
     numbers = [int(value) for value in row if value.isdecimal() and len(value) < _LONG]
     words = not row[0] or any(value and not _NUMBER.fullmatch(value) for value in row)
-    upward = len(numbers) > 1 and all(b - a == 1 for a, b in pairwise(numbers))
-    return words and upward and (numbers[0] in _YEARS or len(numbers) > _PAIR)
+    steps = {b - a for a, b in pairwise(numbers)}
+    years = all(number in _YEARS for number in numbers)
+    if not words or not steps:
+        return False
+    return steps == {1} if years and n else min(steps) > 0 if years else steps == {1} and len(numbers) > _PAIR
 
 
 def by_tables(
