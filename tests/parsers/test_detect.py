@@ -8,7 +8,7 @@ import pytest
 
 from gristmill.base.errors import DocumentError, EmptyDocument, EncryptedDocument, UnsupportedDocument
 from gristmill.parsers.detect import detect
-from samples import SAMPLES, packed, plain
+from samples import SAMPLES, ole, packed, plain
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 BINARY = ("archive", "doc", "docx", "epub", "image", "msg", "pdf", "ppt", "pptx", "rtf", "xlsx")
@@ -83,6 +83,7 @@ def test_text_formats_are_told_by_content_first_and_name_second(name: str, data:
         ("a.txt", b"MZ" + bytes(range(256)), UnsupportedDocument, "a program"),
         ("a.bin", bytes(range(256)) * 9, UnsupportedDocument, "neither text"),
         ("a", b"before\0\0after\0" * 9, UnsupportedDocument, "neither text"),
+        ("a.docx", ole.compound({"\tDRMContent": b"x" * 5_000}), EncryptedDocument, "password"),
         ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(18), UnsupportedDocument, "7z archive (unpack it"),
         ("a.rar", b"Rar!\x1a\x07" + bytes(18), UnsupportedDocument, "rar archive (unpack it"),
         ("a.docx", OLE + bytes(512) + "EncryptedPackage\0".encode("utf-16-le"), EncryptedDocument, "password"),

@@ -194,6 +194,22 @@ def test_a_book_has_its_table_of_contents_as_outline_and_pictures_where_they_are
     assert [asset.data for asset in document.assets.values()] == [packed.words_png()]
 
 
+def test_pictures_of_opendocument_files_are_read_and_those_elsewhere_are_not() -> None:
+    frame = (
+        '<text:p>words<draw:frame><draw:image xlink:href="{}"/><svg:title>The mill</svg:title></draw:frame></text:p>'
+    )
+    body = "".join(map(frame.format, ("Pictures/a.png", "../../etc/passwd", "http://a.example/x.png", "content.xml")))
+    spaces = 'xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:svg="urn:x"'
+    data = packed.opendocument(
+        "text", f"<office:text {spaces}>{body}</office:text>", **{"Pictures/a.png": packed.words_png()}
+    )
+    document = parse("odf", data)
+    assert [(block.kind, block.text) for block in document.blocks] == [
+        ("text", "words"), ("figure", "The mill"), *[("text", "words")] * 3,
+    ]  # fmt: skip
+    assert [asset.data for asset in document.assets.values()] == [packed.words_png()]
+
+
 RIGHTS = (
     '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><EncryptedData '
     'xmlns="http://www.w3.org/2001/04/xmlenc#"><EncryptionMethod Algorithm="{}"/></EncryptedData></encryption>'

@@ -190,9 +190,9 @@ def test_a_compressed_rtf_body_is_unpacked_no_further_than_is_allowed() -> None:
 
 def test_rtf_has_headings_tables_lists_notes_and_each_fonts_code_page() -> None:
     assert shapes("rtf", packed.letter_rtf()) == [
-        ("heading", 1, "Annual report"), ("text", 0, "A lease is the right to run, café 中. link"), ("heading", 2, "Tokens"),
-        ("table", 0, ""), ("list_item", 1, "first"), ("text", 0, "中文"), ("header", 0, "Running head"),
-        ("footnote", 0, "The note."),
+        ("heading", 1, "Annual report"), ("text", 0, "A lease is the right to run, café 中. link"), ("figure", 0, ""),
+        ("heading", 2, "Tokens"), ("table", 0, ""), ("list_item", 1, "first"), ("text", 0, "中文"),
+        ("header", 0, "Running head"), ("footnote", 0, "The note."),
     ]  # fmt: skip
     assert grids("rtf", packed.letter_rtf()) == [[["Region", "Sales"], ["North", "1,200.50"]]]
 
@@ -216,9 +216,35 @@ def test_rtfs_characters_and_destinations(body: bytes, text: str) -> None:
     assert [block.text for block in parse("rtf", rb"{\rtf1\ansi " + body + rb"\par}").blocks] == [text]
 
 
+PICTURE = packed.words_png()
+
+
+@pytest.mark.parametrize(
+    ("picture", "found"),
+    [
+        (rb"{\pict\pngblip\picw10 " + PICTURE.hex().encode() + b"}", [PICTURE]),
+        (rb"{\*\shppict{\pict\pngblip " + PICTURE.hex(" ", 64).encode() + rb"}}{\nonshppict{\pict\wmetafile8 0}}", [PICTURE]),
+        (rb"{\pict{\*\picprop words}\jpegblip\bin" + str(len(PICTURE)).encode() + b" " + PICTURE + b"}", [PICTURE]),
+        (rb"{\pict\wmetafile8 0102}{\pict\pngblip}{\pict\pngblip 0z}", []),
+    ],
+)  # fmt: skip
+def test_pictures_of_rtf_stand_behind_their_paragraph(picture: bytes, found: list[bytes]) -> None:
+    document = parse("rtf", rb"{\rtf1\ansi before " + picture + rb"words\par after\par}")
+    assert [block.text for block in document.blocks] == ["before words", *[""] * len(found), "after"]
+    assert [asset.data for asset in document.assets.values()] == found
+
+
+def locked_xls() -> bytes:
+    """A workbook whose second record says how it is encrypted."""
+    head = struct.pack("<HH16s", 0x0809, 16, b"\0\6\5") + struct.pack("<HH6s", 0x2F, 6, b"\0\0ab")
+    return ole.compound({"Workbook": head + b"\xaa" * 6_000})
+
+
 @pytest.mark.parametrize(
     ("name", "data", "error", "words"),
     [
+        ("xlsx", locked_xls(), EncryptedDocument, "password"),
+        ("xlsx", ole.compound({"Workbook": b"\x09\x08"}), DamagedDocument, "damaged"),
         ("doc", ole.word_97([Paragraph("x")], flags=0x0100), EncryptedDocument, "password"),
         ("doc", ole.word_97([Paragraph("x")], flags=0x8000), EncryptedDocument, "password"),
         ("ppt", ole.powerpoint_97([([ole.shape(0, "x")], "")], token=0xF3D1C4DF), EncryptedDocument, "password"),

@@ -108,7 +108,7 @@ def illustrated_epub(*, nav: bool) -> bytes:
     )  # fmt: skip
 
 
-def opendocument(kind: str, body: str, **more: str) -> bytes:
+def opendocument(kind: str, body: str, **more: str | bytes) -> bytes:
     content = f'<?xml version="1.0"?><office:document-content {SPACES}><office:body>{body}</office:body>'
     content += "</office:document-content>"
     return zipped({"mimetype": f"application/vnd.oasis.opendocument.{kind}", "content.xml": content, **more})

@@ -52,6 +52,7 @@ _SIGNS = (  # what a file of another kind begins with, and what it is
 )
 _OLE_STREAMS = (  # names of streams as the directory writes them, and what their file is
     ("EncryptedPackage", "encrypted"),
+    ("\tDRMContent", "encrypted"),
     ("__properties_version1.0", "msg"),  # before the others: messages hold files
     ("WordDocument", "doc"),
     ("PowerPoint Document", "ppt"),

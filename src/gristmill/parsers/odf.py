@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gristmill.base.errors import DamagedDocument, EncryptedDocument
+from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, clean, open_zip, too_large
 from gristmill.parsers.xml import ERRORS, local, read_xml
-from gristmill.ports.document import Block, Cell, Page, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Page, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _CONTENT, _MANIFEST = "content.xml", "META-INF/manifest.xml"
@@ -18,24 +19,26 @@ _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 _PRESENTATION = "{urn:oasis:names:tc:opendocument:xmlns:presentation:1.0}"
+_LINK = "{http://www.w3.org/1999/xlink}href"
+_SIGNS = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 _PASSED = frozenset(("tracked-changes", "forms", "sequence-decls", "scripts", "event-listeners", "dde-connections"))
 _ASIDE = frozenset(("note", "annotation"))
 _MOST_REPEATED = 1000  # blanks in one place
 
 
 class OdfParser(Parser):
-    """Headings, lists with their depth, tables with spans, notes, comments, text boxes; slides and sheets as pages.
+    """Headings, lists with their depth, tables with spans, notes, comments, text boxes, pictures; slides and sheets as pages.
 
     Values of cells are as the program showed them; formulas are not computed.
     """
 
     name: ClassVar[str] = "odf"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         blocks = Blocks(source.name, limits)
-        reader = _Reader(source.name, limits)
         with open_zip(source, limits) as archive:
+            reader = _Reader(source.name, limits, archive)
             try:
                 _refuse_encrypted(archive, source.name)
                 root = read_xml(archive, _CONTENT)
@@ -46,7 +49,9 @@ class OdfParser(Parser):
                     f"{source.name} is a damaged OpenDocument file ({type(exc).__name__}: {exc}). Open it and save it again."
                 ) from exc
         blocks.require_text("holds no text")
-        return ParsedDocument("odf", blocks, reader.pages, parser=f"odf/{self.version}", name=source.name)
+        return ParsedDocument(
+            "odf", blocks, reader.pages, assets=reader.assets, parser=f"odf/{self.version}", name=source.name
+        )
 
 
 def _refuse_encrypted(archive: zipfile.ZipFile, name: str) -> None:
@@ -58,6 +63,8 @@ def _refuse_encrypted(archive: zipfile.ZipFile, name: str) -> None:
 class _Reader:
     name: str
     limits: ParseLimits
+    archive: zipfile.ZipFile
+    assets: dict[str, Asset] = field(default_factory=dict)
     pages: list[Page] = field(default_factory=list)
     rows: int = 0
     cells: int = 0
@@ -90,11 +97,26 @@ class _Reader:
             for block in self.children(item):
                 block.kind, block.level = "heading", 1
                 yield block
+        elif kind == "image":
+            yield from self._image(item)
         elif kind == "spreadsheet":
             self.sheets = True
             yield from self.children(item)
         else:
             yield from self.children(item, depth, notes=notes)
+
+    def _image(self, item: Any) -> Iterator[Block]:
+        """A picture that is in the file, with what it is said to show."""
+        try:
+            data = self.archive.read(item.get(_LINK, "").removeprefix("./"))
+        except KeyError:
+            return
+        mime = next((mime for sign, mime in _SIGNS if data.startswith(sign)), "")
+        if mime:
+            key = content_digest(data)
+            self.assets.setdefault(key, Asset(key, mime, data))
+            said = (one.text or "" for one in item.itersiblings() if local(one) in ("title", "desc"))
+            yield Block("figure", " ".join(said), page=len(self.pages), asset=key)
 
     def _page(self, label: str) -> None:
         if len(self.pages) >= self.limits.max_pages:

@@ -1,4 +1,4 @@
-"""Rich Text Format, by our own reader: text and structure; pictures, objects and what they would start are passed over."""
+"""Rich Text Format, by our own reader: text, structure and pictures; objects and what they would start are passed over."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from gristmill.base.errors import DamagedDocument
+from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, check_size, too_large
-from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _TOKEN = re.compile(
@@ -21,7 +22,7 @@ _CHARSETS = {128: 932, 129: 949, 130: 1361, 134: 936, 136: 950, 161: 1253, 162: 
              186: 1257, 204: 1251, 222: 874, 238: 1250}  # fmt: skip
 _CODECS = {936: "gb18030", 950: "big5hkscs", 1361: "johab", 10000: "mac_roman", 65001: "utf-8"}
 _SKIPPED = frozenset(
-    """colortbl info pict object fldinst pntext pntxta pntxtb listtable listoverridetable themedata datastore xmlnstbl
+    """colortbl info object fldinst pntext pntxta pntxtb listtable listoverridetable themedata datastore xmlnstbl
     revtbl rsidtbl generator filetbl latentstyles colorschememapping fontemb private1 nonshppict bkmkstart bkmkend tc xe
     atnid atnauthor atrfstart atrfend nextfile template objdata objclass""".split()
 )
@@ -35,6 +36,7 @@ _CHARACTERS = {"tab": "\t", "line": "\n", "lbr": "\n", "emdash": "—", "endash"
 _SYMBOLS = {"~": " ", "_": "-", "\\": "\\", "{": "{", "}": "}", "\n": "\n", "\r": "\n", "\t": "\t"}
 _ENDS = frozenset(("par", "sect", "page", "column", "cell", "nestcell", "row", "nestrow"))
 _BODY = 9
+_BLIPS = {"pngblip": "image/png", "jpegblip": "image/jpeg"}
 _RESETS: dict[str, dict[str, Any]] = {
     "pard": {"style": -1, "level": 0, "listed": 0, "in_table": False},
     "plain": {"hidden": False},
@@ -42,20 +44,21 @@ _RESETS: dict[str, dict[str, Any]] = {
 
 
 class RtfParser(Parser):
-    """Headings by style and outline level, list items, tables, notes, heads and feet, in the code page of each font."""
+    """Headings by style and outline level, list items, tables, notes, heads and feet, in the code page of each font;
+    pictures."""
 
     name: ClassVar[str] = "rtf"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
         if not source.data.lstrip().startswith(b"{\\rt"):
             raise DamagedDocument(f"{source.name} is no RTF document: it does not begin with {{\\rtf.")
         blocks = Blocks(source.name, limits)
-        for block in _Reader(source, limits).blocks():
-            blocks.add(block)
+        reader = _Reader(source, limits)
+        blocks.add_all(reader.blocks())
         blocks.require_text("holds no text")
-        return ParsedDocument("rtf", blocks, parser=f"rtf/{self.version}", name=source.name)
+        return ParsedDocument("rtf", blocks, assets=reader.assets, parser=f"rtf/{self.version}", name=source.name)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,10 @@ class _Reader:
     col: int = 0
     lines: list[str] = field(default_factory=list)
     ansi: str = "cp1252"
+    assets: dict[str, Asset] = field(default_factory=dict)
+    figures: list[Block] = field(default_factory=list)  # of the paragraph that is being read
+    picture: list[str] = field(default_factory=list)  # hexadecimal digits
+    mime: str = ""
     aside: list[Block] = field(default_factory=list)
     around: list[list[str]] = field(default_factory=list)  # the paragraphs that notes stand in
 
@@ -102,7 +109,9 @@ class _Reader:
             at = match.end()
             word, number, byte, symbol, brace, run = match.groups()
             if word == "bin":
-                at += max(0, int(number or 0))
+                size = max(0, int(number or 0))
+                self.picture.append(text[at : at + size].encode("latin-1").hex() if self.state.place == "pict" else "")
+                at += size
             elif word:
                 yield from self._word(word.lower(), int(number) if number else None)
             elif brace:
@@ -115,6 +124,7 @@ class _Reader:
                 self._bytes(run.encode("latin-1"))
         yield from self._end("par")
         yield from self._table()
+        yield from self._figures()
         yield from self.aside
 
     def _brace(self, brace: str) -> None:
@@ -131,10 +141,29 @@ class _Reader:
     def _leave(self, outer: _State) -> None:
         if self.state.place == "stylesheet" and self.named:
             self._name_style()
+        if self.state.place == "pict" and outer.place != "pict":
+            self._end_picture()
         if self.state.story != outer.story:
             self.aside.append(Block(self.state.story, _joined(self.texts)))
             self.texts = self.around.pop() if self.around else []
         self.state = outer
+
+    def _end_picture(self) -> None:
+        """A bitmap goes behind the paragraph that it stands in; drawings of lines (metafiles) are left out."""
+        digits, mime = "".join(self.picture), self.mime
+        self.picture, self.mime = [], ""
+        try:
+            data = bytes.fromhex(digits) if mime else b""
+        except ValueError:
+            return
+        if data:
+            key = content_digest(data)
+            self.assets.setdefault(key, Asset(key, mime, data))
+            self.figures.append(Block("figure", "", asset=key))
+
+    def _figures(self) -> Iterator[Block]:
+        figures, self.figures = self.figures, []
+        yield from figures
 
     def _name_style(self) -> None:
         found = _HEADING.match("".join(self.named).strip())
@@ -158,8 +187,9 @@ class _Reader:
 
     def _destination(self, word: str) -> bool:
         optional, self.optional = self.optional, False
-        if word in ("fonttbl", "stylesheet"):
+        if word in ("fonttbl", "stylesheet") or (word == "pict" and not self.state.place):
             self.state = replace(self.state, place=word)
+            self.picture, self.mime = [], ""
         elif word in _STORIES and not self.state.place:
             self.around.append(self.texts)
             self.texts = []
@@ -175,6 +205,7 @@ class _Reader:
 
     def _property(self, word: str, number: int | None) -> None:
         value = 1 if number is None else number
+        self.mime = _BLIPS.get(word, self.mime)
         if word in ("ansicpg", "f", "fcharset", "deff"):
             self._code_page(word, value)
         elif word == "uc":
@@ -218,7 +249,9 @@ class _Reader:
             passed = min(self.standing_in, len(data))
             self.standing_in -= passed
             data = data[passed:]
-        if self.state.place in ("", "stylesheet") and not self.state.hidden:
+        if self.state.place == "pict":
+            self.picture.append(data.decode("latin-1"))
+        elif self.state.place in ("", "stylesheet") and not self.state.hidden:
             self.raw += data
 
     def _decode(self) -> None:
@@ -253,6 +286,7 @@ class _Reader:
         else:
             yield from self._table()
             yield self._block(text)
+            yield from self._figures()
 
     def _block(self, text: str) -> Block:
         level = self.styles.get(self.state.style, 0) or self.state.level

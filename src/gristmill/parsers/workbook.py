@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from gristmill.base.errors import DamagedDocument, EncryptedDocument
 from gristmill.parsers.bounds import check_size, open_zip, too_large
+from gristmill.parsers.ole import ERRORS as OLE_ERRORS
+from gristmill.parsers.ole import Container
 from gristmill.parsers.sheets import Merged, Row
 from gristmill.ports.parser import ParseLimits, Source
 
@@ -23,6 +26,8 @@ _SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
 _PLACE = re.compile(rb'\br="([A-Z]{0,4})(\d{1,9})"')  # of a row or cell
 _POINT = re.compile(rb"<v>-?\d+\.0</v>")
 _LONGEST_PLACE = 32
+_OLE = b"\xd0\xcf\x11\xe0"
+_FILE_PASS, _FIRST_RECORDS = 0x2F, 16
 _PIECE = 1 << 20
 _MOST_DENSE = 20_000_000  # cells of the grid that calamine would make, empty ones included
 _ERRORS = (
@@ -45,6 +50,8 @@ class Workbook:
     def __enter__(self) -> Workbook:
         data = self._source.data
         check_size(self._source, self._limits)
+        if _is_locked(data):
+            raise self._locked()
         try:
             extent = _extent(open_zip(self._source, self._limits)) if data.startswith(b"PK") else _Extent()
             self._point = extent.point
@@ -55,9 +62,7 @@ class Workbook:
                 self._dense = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
                 self.names = list(self._dense.sheet_names)
         except calamine.PasswordError as exc:
-            raise EncryptedDocument(
-                f"{self._source.name} is protected by a password. Remove the password and submit it again."
-            ) from exc
+            raise self._locked() from exc
         except _ERRORS as exc:
             raise self._damaged(exc) from exc
         if len(self.names) > self._limits.max_pages:
@@ -112,10 +117,36 @@ class Workbook:
             found = f"more than {self._limits.max_cells}"
             raise too_large(self._source.name, "cells", found, self._limits.max_cells, "max_cells")
 
+    def _locked(self) -> EncryptedDocument:
+        return EncryptedDocument(
+            f"{self._source.name} is protected by a password. Remove the password and submit it again."
+        )
+
     def _damaged(self, exc: BaseException) -> DamagedDocument:
         return DamagedDocument(
             f"{self._source.name} is a damaged workbook ({type(exc).__name__}: {exc}). Open it and save it again."
         )
+
+
+def _is_locked(data: bytes) -> bool:
+    """Whether an old workbook is encrypted: one of its first records says how."""
+    if not data.startswith(_OLE):
+        return False
+    try:
+        container = Container(data)
+        try:
+            stream = container.stream("Workbook") or container.stream("Book")
+        finally:
+            container.close()
+        at = 0
+        for _ in range(_FIRST_RECORDS):
+            kind, size = struct.unpack_from("<HH", stream, at)
+            if kind == _FILE_PASS:
+                return True
+            at += 4 + size
+    except OLE_ERRORS:
+        return False  # whoever reads it says what is wrong
+    return False
 
 
 def _sparse_rows(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
