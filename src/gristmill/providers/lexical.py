@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -40,7 +39,7 @@ class LexicalEmbedder(Embedder):
 
 
 def _embed(text: str, dim: int) -> bytes:
-    sums = [0.0] * dim  # a list, for adding to one number of an array takes ten times as long
+    sums = [0.0] * dim
     for feature, count in Counter(_features(text)).items():
         place, sign = _place(feature, dim)
         sums[place] += sign * (1 + math.log(count)) * (STOP_WEIGHT if feature in STOP_WORDS else 1)
@@ -59,7 +58,6 @@ def _features(text: str) -> Iterator[str]:
             yield from (token[at : at + 2] for at in range(len(token) - 1))
 
 
-@lru_cache(maxsize=1 << 14)  # of most texts, most words were there before
 def _place(feature: str, dim: int) -> tuple[int, int]:
     code = xxhash.xxh3_64_intdigest(feature.encode("utf-8"))
     return code % dim, 1 if code >> 63 else -1
