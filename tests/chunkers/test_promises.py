@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chunkers.reviewed import document, names
 from gristmill.chunkers import CHUNKERS
 from gristmill.ports.chunker import ChunkSettings
 from gristmill.ports.document import Block, Chunk, ParsedDocument
 from gristmill.ports.parser import together
-from gristmill.testing.chunkers import count_pieces, table
+from gristmill.testing.chunkers import count_pieces, missing_words, table
 
 METHODS = sorted(CHUNKERS.builtin)
 LINES = st.sampled_from(["What?", "mill", "river, weir", "1.5", "", "Q: why", "a b c " * 9])
@@ -46,6 +48,25 @@ def test_chunks_of_rows_are_the_same_however_the_rows_come(
 
     apart = [chunk for window in windows(size) for chunk in cut(method, window)]
     assert apart == cut(method, together(windows(size)))
+
+
+# -- real documents
+
+
+_SAMPLES = cache(lambda: {name: document(name) for name in names()})  # read once
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_loses_a_word_of_any_sample_or_goes_over_its_bound(method: str) -> None:
+    bounded = CHUNKERS.load(method).bounded
+    for name, one in _SAMPLES().items():
+        found = cut(method, one, 100)
+        lost = (
+            [] if name.startswith(("qa", "tag")) else missing_words(one, found)
+        )  # their labels are said in other words
+        assert not lost, (name, lost)
+        assert all(chunk.tokens <= 100 for chunk in found) or not bounded, name
+        assert [chunk for chunk in found if chunk.searched], name
 
 
 # -- the same again
