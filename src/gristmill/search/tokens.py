@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, cast
 
@@ -143,9 +144,21 @@ def _unknown(cut: list[str]) -> list[str]:
 
 
 def _is_simplified(run: str) -> bool:
-    """Whether every character is in the national standard, which has none of traditional Chinese or of Japanese alone."""
+    """Whether no character is of traditional Chinese or of Japanese alone, by the standards of where those are written."""
+    return _written_in(run, "gb2312") or not any(map(_is_from_elsewhere, run))
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_from_elsewhere(character: str) -> bool:
+    """Rare characters are in none of these standards, and may be simplified like the rest of their text."""
+    return not _written_in(character, "gb2312") and (
+        _written_in(character, "big5") or _written_in(character, "shift_jis")
+    )
+
+
+def _written_in(text: str, standard: str) -> bool:
     try:
-        run.encode("gb2312")
+        text.encode(standard)
     except UnicodeEncodeError:
         return False
     return True
