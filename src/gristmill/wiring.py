@@ -382,6 +382,8 @@ def models_by_ids(settings: Settings, ids: ModelIds) -> Models:
         model = make_reader(settings, use) if wanted else None
         if wanted and (model is None or model.id != wanted):
             found = model.id if model else "none"
+            if model:
+                model.close()
             raise SettingsError(
                 f"the document was submitted to be read by {wanted} (models.{use}), but {found} is what is set here: give"
                 " every worker the same settings, or ingest the document again"
