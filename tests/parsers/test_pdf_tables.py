@@ -94,6 +94,14 @@ def test_labels_outside_of_the_rules_are_a_column() -> None:
     assert [table.grid() for table in tables(draw)] == [ROWS]
 
 
+def test_the_rows_above_the_numbers_are_the_head() -> None:
+    (table,) = tables(lambda page: framed(page, ROWS, [72, 150, 220, 300], [700, 680, 660, 640, 620]))
+    assert table.header_rows == 1
+    words = [["Name", "Use"], ["lease", "to run"], ["fence", "to write"]]
+    (table,) = tables(lambda page: framed(page, words, [72, 150, 220], [700, 680, 660, 640]))
+    assert table.header_rows == 0
+
+
 def test_a_frame_around_text_is_no_table() -> None:
     def draw(page: Any) -> None:
         page.rect(60, 500, 300, 230)

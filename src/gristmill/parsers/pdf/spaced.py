@@ -39,6 +39,7 @@ _EDGE_TO_EDGE = 0.75  # the part of a column's width that a line of running text
 _TITLE = 0.55  # of the usual number of pieces in a row: one with fewer stands over several columns
 _FEW_ROWS = 6  # of which none may reach over a gap
 _RIVER = 0.3  # of the text's height: numbers that stand closer are one
+_IN_RIVER = 0.2  # the share of rows that may reach over it
 _FEWEST_IN_RIVER = 4  # rows
 _MOST_OF = 0.7  # the share of rows that have such a gap
 _SCALE = 4  # numbers that a scale has
@@ -114,7 +115,7 @@ def _rivers(run: Sequence[Row], columns: Sequence[tuple[float, float]], height: 
             for before, after in pairwise(sorted(row, key=lambda word: word.x0))
             if after.x0 - before.x1 > _RIVER * height and is_number(before.text) and is_number(after.text)
         ]
-        covered = _stretches([(word.x0, word.x1) for row in numbers for word in row], 0)
+        covered = _stretches([(word.x0, word.x1) for row in numbers for word in row], int(_IN_RIVER * len(numbers)))
         for before, after in pairwise(covered):
             middle = (before[1] + after[0]) / 2
             if sum(left <= middle <= right for left, right in gaps) >= _MOST_OF * len(numbers):
@@ -276,9 +277,16 @@ def _unwrapped(rows: Sequence[_GridRow], columns: int, height: float) -> list[_G
 
 
 def _continues(above: _GridRow, row: _GridRow, columns: int, height: float) -> bool:
-    """Whether a row is the rest of cells above: there are few, close below, and none at the left."""
-    few = len(row.cells) <= max(1, columns // 2) and 0 not in row.cells
-    return few and row.y0 - above.y1 < 0.5 * height and set(row.cells) <= set(above.cells)
+    """Whether a row is the rest of cells above: there are few, close below, and none at the left; or its label goes on."""
+    gap = row.y0 - above.y1
+    if 0 in row.cells:  # a label of several lines, with its values beside the first or the last of them
+        return (
+            gap < 0.8 * height
+            and row.cells[0][0][:1].islower()
+            and 0 in above.cells
+            and 1 in (len(row.cells), len(above.cells))
+        )
+    return gap < 0.5 * height and len(row.cells) <= max(1, columns // 2) and set(row.cells) <= set(above.cells)
 
 
 def _stands_beside(above: _GridRow, row: _GridRow) -> bool:

@@ -12,13 +12,15 @@ from gristmill.parsers.pdf.framed import framed
 from gristmill.parsers.pdf.layout import PageLines
 from gristmill.parsers.pdf.lines import Line, Word, plain_letters
 from gristmill.parsers.pdf.spaced import spaced, spaced_in
-from gristmill.parsers.pdf.words import FoundTable
+from gristmill.parsers.pdf.words import FoundCell, FoundTable, is_number
 from gristmill.ports.document import Block, Box, Cell, Table
 
 _FEWEST_ROWS = 3
 _FEWEST_RULES = 5  # that may frame a table
 _MOST_TABLES = 100  # of a page
 _MOST_COLUMNS = 60  # of running text on a page
+_MOST_HEADS = 4  # rows of a head
+_NUMERIC = 0.5  # the share of rows below a head that hold numbers
 _MANY = 5  # lines of running text that are a column of it
 _LONG = 0.75  # of the longest line
 _LETTERS = 15  # in a line, on average
@@ -131,7 +133,16 @@ def _block(table: FoundTable, page: int) -> Block:
     ]
     rows, cols = max(one.last_row for one in table.cells) + 1, max(one.last_col for one in table.cells) + 1
     box = Box(page, *(round(side, 1) for side in table.sides))
-    return Block("table", "", boxes=[box], page=page, table=Table(rows, cols, cells))
+    return Block("table", "", boxes=[box], page=page, table=Table(rows, cols, cells, _heads(table.cells, rows)))
+
+
+def _heads(cells: Sequence[FoundCell], rows: int) -> int:
+    """The rows above the first one with numbers, where such rows are most of what follows; with all that spans them."""
+    numeric = {cell.row for cell in cells if cell.col and is_number(cell.text)}
+    first = min(numeric, default=0)
+    if not 0 < first <= _MOST_HEADS or len(numeric) < _NUMERIC * (rows - first):
+        return 0
+    return min(rows - 1, max([first, *(cell.last_row + 1 for cell in cells if cell.row < first)]))
 
 
 def _may_frame(found: Drawn) -> bool:
