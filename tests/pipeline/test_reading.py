@@ -184,10 +184,14 @@ class TestSettings:
             model_ids(self.settings(home, vision=given))
 
     def test_a_worker_with_other_settings_says_so(self, home: Home) -> None:
-        with pytest.raises(
-            SettingsError, match=r"by openai:m@1 \(models\.transcription\), but none is what is set here"
+        where = {"base_url": "http://127.0.0.1:9/v1", "model": "other"}
+        for settings, found in (
+            (self.settings(home), "none"),
+            (self.settings(home, transcription=where), "openai:other@1"),
         ):
-            models_by_ids(self.settings(home), ModelIds("openai:m@1"))
+            said = rf"by openai:m@1 \(models\.transcription\), but {found} is what is set here"
+            with pytest.raises(SettingsError, match=said):
+                models_by_ids(settings, ModelIds("openai:m@1"))
 
     async def test_all_together_against_a_server(self, home: Home) -> None:
         with FakeModelServer(said=lambda asked: "Good morning.", api_key="sk-1").running() as server:
