@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import zipfile
 
 import pytest
 from PIL import Image
@@ -65,6 +66,21 @@ async def test_who_comes_again_is_told_what_was_heard_before(home: Home) -> None
     again = await home.ingest(path, settings, again=True)
     assert texts(home, again) == texts(home, document) == ["words that were said"]
     assert len(ear.sounds) == 1
+
+
+async def test_a_recording_in_an_archive_is_heard_beside_the_rest_of_it(home: Home) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("notes.txt", "The mill grinds slowly.")
+        archive.writestr("talk.wav", WAV)
+    path, ear = home.write("all.zip", out.getvalue()), FakeTranscriber()
+    unheard = await home.ingest(path, IngestSettings(embedder="lexical"))
+    assert texts(home, unheard) == ["The mill grinds slowly."]
+    said = [line.message for line in home.ports.catalog.logs(unheard.run_id)]
+    assert any("talk.wav is sound" in message for message in said)
+    heard = await home.ingest(path, give(home, transcriber=ear))
+    assert texts(home, heard) == ["The mill grinds slowly.", "words that were said"]
+    assert ear.sounds[0].data == WAV
 
 
 async def test_another_model_is_another_outcome(home: Home) -> None:
