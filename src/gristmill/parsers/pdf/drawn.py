@@ -40,11 +40,13 @@ class Drawn:
     pictures: list[tuple[Any, Sides]] = field(default_factory=list)
 
 
-def drawn(page: Any, frame: Frame) -> Drawn:
-    """What is drawn on an open page. The pictures are objects of pdfium, to be used while the page is open."""
+def drawn(page: Any, frame: Frame, *, rules: bool = True) -> Drawn:
+    """What is drawn on an open page, ``rules`` only where they are wanted. The pictures are objects of pdfium, to be used
+    while the page is open."""
     found = Drawn()
+    most = _MOST_RULES if rules else 0
     for raw, kind, matrix in _objects(page):
-        if kind == pdfium.FPDF_PAGEOBJ_PATH and len(found.level) + len(found.upright) < _MOST_RULES:
+        if kind == pdfium.FPDF_PAGEOBJ_PATH and len(found.level) + len(found.upright) < most:
             for sides in _edges(raw, matrix):
                 _add(found, frame.place(*sides))
         elif kind == pdfium.FPDF_PAGEOBJ_IMAGE:

@@ -29,7 +29,7 @@ def read_page(document: Any, number: int, source: Source, limits: ParseLimits) -
         raise DamagedDocument(f"{source.name}: page {number + 1} is damaged ({exc}).") from exc
     try:
         width, height = page.get_size()
-        seen = drawn(page, Frame.of(page))
+        seen = drawn(page, Frame.of(page), rules=source.wanted.tables != "off")
         with PageText(page) as text:
             lines = ordered(text.lines())
             found = PageLines(number + 1, width, height, lines)
