@@ -117,10 +117,15 @@ def test_blocks_in_any_order_are_chunked_within_the_bound_and_nothing_is_lost(
 @pytest.mark.parametrize(
     ("name", "method"),
     {
-        "laws.txt": "laws", "laws_english.md": "naive", "qa.md": "qa", "qa_labelled.txt": "qa", "qa_table.csv": "qa",
+        "laws.txt": "laws", "laws_english.md": "laws", "qa.md": "qa", "qa_labelled.txt": "qa", "qa_table.csv": "qa",
         "tag.csv": "tag", "table.csv": "table", "email.eml": "email", "resume.txt": "resume",
         "resume_chinese.txt": "resume", "manual.md": "manual", "presentation.pptx": "presentation",
-        "picture.png": "picture", "audio.wav": "audio", "naive.md": "naive", "one.md": "naive",
+        "picture.png": "picture", "audio.wav": "audio", "laws_grundgesetz.txt": "laws", "laws_constitution.txt": "laws",
+        "qa_civics_study.pdf.md": "qa", "resume_lincoln.txt": "resume", "resume_lu_xun.txt": "resume",
+        "paper_cloud_computing.md": "paper", "paper_zero_trust.docx.md": "paper", "tag_analects.txt": "tag",
+        "tag_subjects.xlsx.md": "tag", "book_pride_and_prejudice.docx.md": "book", "email_bedell.eml": "email",
+        "one_gettysburg.txt": "naive", "naive_declaration.docx.md": "naive", "knowledge_graph_moon_landing.html": "naive",
+        "naive.md": "naive", "one.md": "naive",
     }.items(),
 )  # fmt: skip
 def test_auto_takes_the_method_that_the_content_calls_for(name: str, method: str) -> None:

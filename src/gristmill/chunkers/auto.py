@@ -26,20 +26,24 @@ from gristmill.chunkers.signs import (
 from gristmill.ports.chunker import Choice, Chunker, ChunkSettings, TokenCount
 from gristmill.ports.document import Block, Chunk, ParsedDocument
 
-_ARTICLE = 4  # the depth of articles in Chinese laws
+_SECTION, _ARTICLE = 3, 4  # the depths of sections in English laws, of articles in Chinese ones
 _PAIR = 2  # columns
 _COMMA = re.compile("[,，、;；]")
-_ABSTRACT = re.compile(r"\s*(?:abstract|摘\s*要)\s*[:：]?\s*", re.I)
-_FEWEST = {"articles": 5, "questions": 3, "chapters": 3, "numbered": 6, "pages": 3, "parts": 2, "rows": 3}
+_ABSTRACT = re.compile(r"\s*(?:abstract|摘\s*要)\s*(?:[.:：—–-]\s*|$)", re.I)
+_FEWEST = {"articles": 5, "dense": 3, "questions": 3, "chapters": 3, "numbered": 6, "pages": 3, "parts": 2, "rows": 3}
 _EARLY, _FIRST = 64, 16  # lines among which an abstract is, and among which it needs no references
 _SHORT = 4  # pages of a resume, at most
 _FEW_WORDS = 120  # on a page that is a slide
 _PAPER_FORMATS = frozenset(("pdf", "docx", "doc", "odf", "rtf", "text"))
+_LONG_LINE = 200  # characters
 _MANY_WORDS = 500  # of a chapter that is alone
-_TAG_WORDS = 3  # of a tag, at most
+_TAG_WORDS = 4  # of a tag, at most
 _TEXT_WORDS = 6  # of a text that has tags, on average
+_NUMBERED = re.compile(r"(?:(?<=\s)|^)[0-9]{1,3}[.、)]\s?[^?？\n]{3,200}[?？]")
+_PERSON = re.compile(r"(?:姓\s*名|name|born|date of birth|出\s*生(?:日期|年月)?)\s*[:：]", re.I)
+_LEARNT_OR_DONE = frozenset(("Education", "Work"))
 _ARTICLES = re.compile(
-    r"\s*(?:(?:article|amendment|artikel|art\.|sec\.)\s|§\s*[0-9])", re.I
+    r"\s*(?:(?:article\.?|amendment|artikel|art\.|sec\.)\s|§\s*[0-9])", re.I
 )  # no "Section 3" of a manual
 
 
@@ -107,7 +111,7 @@ def _by_table(look: _Look) -> tuple[str, str] | None:
 
 
 def _is_tagged(grid: Sequence[Sequence[str]]) -> bool:
-    """Whether each row is a text and its tags: of no more than three words each, parted by commas in some of the rows."""
+    """Whether each row is a text and its tags: of no more than four words each, parted by commas in some of the rows."""
     if len(grid) < _FEWEST["rows"] or any(len(row) != _PAIR for row in grid):
         return False
     tags = [[tag.strip() for tag in _COMMA.split(row[1])] for row in grid]
@@ -119,8 +123,11 @@ def _is_tagged(grid: Sequence[Sequence[str]]) -> bool:
 def _laws(look: _Look) -> tuple[str, str] | None:
     chinese = sum(1 for depth in look.depths(LAW) if depth == _ARTICLE)
     english = sum(1 for line in look.lines if _ARTICLES.match(line) and bullet(line, ENGLISH))
+    if english:  # beside articles, what is called a section is one of a law
+        english += sum(1 for line in look.lines if not _ARTICLES.match(line) and bullet(line, ENGLISH) == _SECTION)
     found = max(chinese, english)
-    if found >= _FEWEST["articles"] and found * 10 >= len(look.lines):
+    dense = found >= _FEWEST["dense"] and found * 5 >= len(look.lines)
+    if dense or (found >= _FEWEST["articles"] and found * 10 >= len(look.lines)):
         return "laws", f"{found} of its {len(look.lines)} lines begin an article"
     return None
 
@@ -132,27 +139,44 @@ def _qa(look: _Look) -> tuple[str, str] | None:
     labelled = sum(1 for line in look.lines if QUESTION.match(line))
     if labelled >= _FEWEST["questions"] and sum(1 for line in look.lines if ANSWER.match(line)) * 2 >= labelled:
         return "qa", f"{labelled} of its lines are labelled as questions"
+    numbered = sum(len(_NUMBERED.findall(line)) for line in look.lines)
+    if numbered >= _FEWEST["questions"] and numbered * 2 >= len(look.lines):
+        return "qa", f"{numbered} of its questions are numbered"
     return None
+
+
+def _pairs(look: _Look) -> tuple[str, str] | None:
+    """Lines that a tab parts in two."""
+    rows = [line.split("\t") for line in look.lines]
+    if look.document.format != "text" or not _is_tagged(rows):
+        return None
+    return "tag", "its lines are texts, each with a few words behind a tab"
 
 
 def _resume(look: _Look) -> tuple[str, str] | None:
     parts = {part for line in look.lines if (part := resume_part(line))}
     text = "\n".join(look.lines[:_EARLY])
-    reachable = EMAIL.search(text) or PHONE.search(text)
-    if len(parts) >= _FEWEST["parts"] and reachable and len(look.document.pages) <= _SHORT:
+    if len(parts) < _FEWEST["parts"] or len(look.document.pages) > _SHORT:
+        return None
+    if EMAIL.search(text) or PHONE.search(text):
         return "resume", f"it has an address and the parts {', '.join(sorted(parts))}"
+    if _PERSON.search(text) and parts >= _LEARNT_OR_DONE:
+        return "resume", f"it tells who somebody is, and has the parts {', '.join(sorted(parts))}"
     return None
 
 
 def _paper(look: _Look) -> tuple[str, str] | None:
-    if look.document.format not in ("pdf", "docx"):
-        return None
-    abstract = any(ABSTRACT.match(line) for line in look.lines[:_EARLY])
+    abstract = look.document.format in ("pdf", "docx") and any(ABSTRACT.match(line) for line in look.lines[:_EARLY])
     if abstract and any(REFERENCES.fullmatch(line) for line in look.lines):
         return "paper", "it has an abstract and references"
-    if any(_ABSTRACT.fullmatch(line) for line in look.lines[:_FIRST]):
+    if any(_ABSTRACT.fullmatch(line) or _is_abstract(line) for line in look.lines[:_FIRST]):
         return "paper", "it begins with an abstract"
     return None
+
+
+def _is_abstract(line: str) -> bool:
+    """Whether a paragraph is an abstract and says so."""
+    return bool(_ABSTRACT.match(line)) and len(line) > _LONG_LINE and line[:1].isupper()
 
 
 def _slides(look: _Look) -> tuple[str, str] | None:
@@ -189,7 +213,7 @@ def _manual(look: _Look) -> tuple[str, str] | None:
 
 
 _RULES: tuple[Callable[[_Look], tuple[str, str] | None], ...] = (
-    _by_format, _by_table, _laws, _resume, _qa, _paper, _slides, _book, _manual, _contents,
+    _by_format, _by_table, _laws, _resume, _qa, _pairs, _paper, _slides, _book, _manual, _contents,
 )  # fmt: skip
 
 
