@@ -10,7 +10,7 @@ CORPORA ?= ../shared/corpora
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types imports docs bench bench-peers fault sim fuzz deploy-check manifests clean
+.PHONY: help setup demo test check format lint types imports docs bench bench-peers bench-documents fault sim fuzz deploy-check manifests clean
 
 help:
 	@echo "make demo    set up, ingest the example documents, ask two questions"
@@ -81,6 +81,17 @@ bench: setup
 # Gristmill beside other task queues, on one Redis: an hour. Its page of the docs is written anew.
 bench-peers: setup
 	PYTHON=$(abspath $(BIN))/python bench/peers/run.sh
+
+# Documents: PDFs to chunks beside other pipelines, memory and time of long ones (ten minutes). PDFS is a folder of PDFs. The
+# others live in a virtual environment of their own. Their part of the page is written anew, too.
+PDFS ?= $(CORPORA)/dev/files
+DOCUMENT_PEERS ?= build/document-peers
+
+bench-documents: setup
+	test -x $(DOCUMENT_PEERS)/bin/python || $(PYTHON) -m venv $(DOCUMENT_PEERS)
+	$(DOCUMENT_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/documents_peers.txt
+	$(BIN)/python bench/documents.py $(PDFS) --peers $(DOCUMENT_PEERS)/bin/python --output bench/results/documents.json
+	$(BIN)/python bench/peers/summary.py page
 
 # Seeded rounds of faults: FAULT_SEED, FAULT_ROUNDS (200 of the engine's) and FAULT_BROKERS choose, a failed one tells how
 # it is repeated. FAULT_KILLS and FAULT_REPLACEMENTS (500 and 100) are a master's, on each of two brokers. Most of a round is

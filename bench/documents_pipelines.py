@@ -24,22 +24,31 @@ Found = tuple[int, int]  # chunks, or what comes nearest to them, and how many o
 Pipeline = Callable[[str, bytes], Found]
 
 
-def ours() -> Pipeline:
+def ours(*, all_of_it: bool = True) -> Pipeline:
     """With a page and box for every chunk. Pages that are pictures are left alone, as every other pipeline does."""
     sys.modules["rapidocr"] = None  # type: ignore[assignment]  # as where the extra is not installed
 
     from gristmill.base.tokens import count_tokens
     from gristmill.chunkers.naive import NaiveChunker
-    from gristmill.parsers.pdf import PdfParser
+    from gristmill.parsers.pdf import PdfParser, pages
     from gristmill.ports.chunker import ChunkSettings
-    from gristmill.ports.parser import ParseLimits, Source
+    from gristmill.ports.parser import ParseLimits, ReadSettings, Source
+
+    wanted = ReadSettings(tables="fast" if all_of_it else "off")
+    if not all_of_it:
+        pages.pictures = lambda *_: iter(())
 
     def run(name: str, data: bytes) -> Found:
-        parsed = PdfParser().parse(Source(name, data), ParseLimits())
+        parsed = PdfParser().parse(Source(name, data, wanted), ParseLimits())
         chunks = NaiveChunker().chunk(parsed, ChunkSettings(chunk_token_num=TOKENS), count_tokens)
         return len(chunks), sum(1 for chunk in chunks if chunk.pages and chunk.boxes)
 
     return run
+
+
+def ours_text() -> Pipeline:
+    """The same without tables and pictures, which none of the others looks for."""
+    return ours(all_of_it=False)
 
 
 def tokens() -> Callable[[str], int]:
@@ -171,7 +180,7 @@ def docling_parse() -> Pipeline:
 PIPELINES = {
     one.__name__: one
     for one in (
-        ours, pdfium, chonkie, semchunk, text_splitter, kreuzberg, langchain, llamaindex, pdfplumber,
+        ours, ours_text, pdfium, chonkie, semchunk, text_splitter, kreuzberg, langchain, llamaindex, pdfplumber,
         docling_parse,
     )
 }  # fmt: skip

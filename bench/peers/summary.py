@@ -1,7 +1,7 @@
 """From the measurements to what is kept of them: one JSON file, and the page of the docs that shows it.
 
 summary.py collect FOLDER     results of bench.py -> bench/results/peers.json (medians over rounds), then the page
-summary.py page               bench/results/peers.json -> docs/reference/measurements.md
+summary.py page               bench/results/*.json -> docs/reference/measurements.md
 """
 import collections
 import json
@@ -13,6 +13,9 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.dirname(HERE))
+import documents_page  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(HERE))
 KEPT = os.path.join(ROOT, "bench", "results", "peers.json")
 PAGE = os.path.join(ROOT, "docs", "reference", "measurements.md")
@@ -169,6 +172,8 @@ def page(kept):
         "",
         "# Measurements",
         "",
+        "Of task queues, and [of documents](#documents).",
+        "",
         "Task queues for Python beside one another, in one run, on the same Redis: each under its own documented settings, with"
         " the same harness. `make bench-peers` repeats it; the numbers are kept in `bench/results/peers.json`.",
         "",
@@ -234,6 +239,7 @@ def page(kept):
         [r["label"], r.get("starts", "–"), told(r)] for r in sorted(kept["poison"], key=lambda r: r["label"])])
     if kept["versions"]:
         lines += ["", "## Versions", "", ", ".join(sorted(kept["versions"].values())) + "."]
+    lines += documents_page.kept()
     return "\n".join(lines) + "\n"
 
 

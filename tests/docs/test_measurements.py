@@ -6,10 +6,14 @@ import json
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
+import pytest
+
 from docs.blocks import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "measurements.md"
-KEPT: dict[str, Any] = json.loads((ROOT / "bench" / "results" / "peers.json").read_text(encoding="utf-8"))
+RESULTS = ROOT / "bench" / "results"
+KEPT: dict[str, Any] = json.loads((RESULTS / "peers.json").read_text(encoding="utf-8"))
+DOCUMENTS: dict[str, Any] = json.loads((RESULTS / "documents.json").read_text(encoding="utf-8"))
 
 
 def summary() -> Any:
@@ -41,3 +45,18 @@ def test_everything_was_run_beside_the_peers_that_are_named() -> None:
     }
     ours = [run for name, system in KEPT["systems"].items() if "gristmill" in name for run in system["drain"].values()]
     assert [run for run in ours if run["done"] != run["n"]] == []
+
+
+@pytest.mark.parametrize("kind", ["pdf", "xlsx"])
+def test_long_documents_take_bounded_memory_and_time_by_their_length(kind: str) -> None:
+    found = DOCUMENTS[kind]
+    assert [key for key, most in found["bounds"].items() if found[key] > most] == []
+    assert [run["failed"] for run in (*found["sizes"].values(), *found["files"].values()) if run["failed"]] == []
+
+
+def test_no_pipeline_that_gives_boxes_is_faster() -> None:
+    """Nor one that gives pages, but for the one that the page names."""
+    pipelines = DOCUMENTS["speed"]["pipelines"]
+    ratios = {name: one["cpu_over_ours"] for name, one in pipelines.items() if one["places"] and "ours" not in name}
+    assert {"kreuzberg", "langchain", "llamaindex", "pdfplumber", "docling_parse"} <= ratios.keys()
+    assert {name for name, ratio in ratios.items() if ratio <= 1} <= {"kreuzberg"}
