@@ -216,6 +216,24 @@ class TestDescriber:
         make(OpenAIDescriber).describe([picture(mode="RGBA")])
         assert Image.open(io.BytesIO(picture_of(server.seen[0]))).getpixel((5, 5)) == (255, 255, 255)
 
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+    def test_pictures_of_every_kind_are_sent(self, server: FakeModelServer, make: Make, mode: str) -> None:
+        [told] = make(OpenAIDescriber, max_side=64).describe([picture(mode=mode, format_="TIFF")])
+        assert told == Described("an answer")
+        assert Image.open(io.BytesIO(picture_of(server.seen[0]))).mode == "RGB"
+
+    def test_sixteen_bits_of_grey_come_to_eight(self, server: FakeModelServer, make: Make) -> None:
+        make(OpenAIDescriber).describe([picture(mode="I;16", color=0x8000)])
+        assert Image.open(io.BytesIO(picture_of(server.seen[0]))).getpixel((5, 5)) == (128, 128, 128)
+
+    def test_a_picture_that_lies_on_its_side_is_sent_upright(self, server: FakeModelServer, make: Make) -> None:
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        out = io.BytesIO()
+        Image.new("RGB", (3000, 100)).save(out, "JPEG", exif=turned)
+        make(OpenAIDescriber, max_side=600, min_side=10).describe([out.getvalue()])
+        assert Image.open(io.BytesIO(picture_of(server.seen[0]))).size == (20, 600)
+
     def test_several_are_in_flight_at_once(self, server: FakeModelServer, make: Make) -> None:
         server.meeting = threading.Barrier(3, timeout=30)  # nobody passes before three are there
         eye = make(OpenAIDescriber, concurrency=3)

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gristmill.base.errors import InputRefused, PluginError
 from gristmill.base.ids import digest
 from gristmill.base.registry import imported
@@ -27,6 +29,9 @@ Write plain text without introduction, in the language of the words in the pictu
 _FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP")
 _ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
            struct.error)  # fmt: skip
+
+
+_PLAIN = {"P": "RGBA", "PA": "RGBA", "1": "L", "I": "L", "F": "L"}  # modes that cannot be made smaller, and what can
 
 
 class OpenAIDescriber(Describer):
@@ -53,6 +58,7 @@ class OpenAIDescriber(Describer):
         self._prompt = PROMPT.format(language=language)
         self._sides = (min_side, max_side)
         self._max_pixels = max_pixels
+        self._unpacking = threading.Lock()  # one at a time: a large picture takes hundreds of megabytes
         self.batch = concurrency
         self.id = f"openai:{model}/{digest(self._prompt, str(self._sides), str(max_tokens))[:8]}@1"
         self._client = Client("vision", "/chat/completions", model=model, concurrency=concurrency, **client)
@@ -71,7 +77,8 @@ class OpenAIDescriber(Describer):
 
     def _described(self, picture: bytes, abandoned: threading.Event) -> Described:
         try:
-            small = shrunk(picture, *self._sides, self._max_pixels)
+            with self._unpacking:
+                small = shrunk(picture, *self._sides, self._max_pixels)
             if not small:
                 return Described("")
             url = f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
@@ -99,13 +106,20 @@ def shrunk(picture: bytes, least: int, most: int, max_pixels: int) -> bytes:
                         f"it has {opened.width} x {opened.height} pixels, over the limit of {max_pixels}"
                     )
                 opened.draft("RGB", (most, most))  # large JPEG files are not unpacked in full
-                small = ops.exif_transpose(opened)
+                small = _plain(image, opened)
                 small.thumbnail((most, most))
-                return _jpeg(image, small)
+                return _jpeg(image, ops.exif_transpose(small))
     except image.DecompressionBombError as exc:
         raise InputRefused(f"it has too many pixels ({exc})") from exc
     except _ERRORS as exc:
         raise InputRefused(f"it cannot be read as a picture ({type(exc).__name__}: {exc})") from exc
+
+
+def _plain(image: Any, picture: Any) -> Any:
+    """The picture in a mode that can be made smaller."""
+    if picture.mode.startswith("I;16"):
+        return image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return picture.convert(_PLAIN[picture.mode]) if picture.mode in _PLAIN else picture
 
 
 def _jpeg(image: Any, picture: Any) -> bytes:
