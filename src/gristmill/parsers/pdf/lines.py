@@ -115,7 +115,6 @@ def _inside(line: Line, sides: Sides) -> bool:
 
 
 def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[tuple[Line, int, int]]:
-    left, top, right, bottom = (ctypes.c_double() for _ in range(4))
     room = _Room()
     same = _units(text) == count
     at = 0
@@ -127,18 +126,48 @@ def _lines(raw: Any, text: str, count: int, frame: Frame) -> Iterator[tuple[Line
                 last = pdfium.FPDFText_GetCharIndexFromTextIndex(raw, first + length - 1)
                 first = pdfium.FPDFText_GetCharIndexFromTextIndex(raw, first)
                 length = last - first + 1
-            boxes = [
-                frame.place(left.value, bottom.value, right.value, top.value)
-                for number in range(pdfium.FPDFText_CountRects(raw, first, length))
-                if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
-            ]
-            if boxes:
+            boxes = room.boxes(raw, first, length, frame)
+            if len(boxes) > 1 and len(line) == length and _on_rows(boxes) and not _turned(raw, first, frame.quarters):
+                for begin, end in _rows(raw, line, first, frame):
+                    parts = room.boxes(raw, first + begin, end - begin, frame)
+                    if parts and line[begin:end].strip():
+                        yield (
+                            _measured(raw, line[begin:end].strip(), first + begin, parts, room),
+                            first + begin,
+                            first + end,
+                        )
+            elif boxes:
                 em = _em(raw, first, room)
                 if em > 0 and any(box[3] - box[1] < _FLAT * em for box in boxes):
                     boxes = [_outlined(raw, first, first + length - 1, em, frame)]
-                font = pdfium.FPDFText_GetFontWeight(raw, first), em, _is_mono(raw, first, room)
-                yield _line(line, boxes, font), first, first + length
+                yield _measured(raw, line, first, boxes, room), first, first + length
         at += _units(whole) + after
+
+
+def _measured(raw: Any, text: str, first: int, boxes: list[Sides], room: _Room) -> Line:
+    font = pdfium.FPDFText_GetFontWeight(raw, first), _em(raw, first, room), _is_mono(raw, first, room)
+    return _line(text, boxes, font)
+
+
+def _on_rows(boxes: Sequence[Sides]) -> bool:
+    """Whether what pdfium takes for one line stands on several: it does so with numbers in columns."""
+    return any(after[1] >= before[3] for before, after in pairwise(boxes))
+
+
+def _rows(raw: Any, line: str, first: int, frame: Frame) -> Iterator[tuple[int, int]]:
+    """From where to where the rows of such a line go: each begins after a blank, above or below all of what stood before."""
+    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
+    begin, high, low, blank = 0, float("inf"), float("-inf"), False
+    for n, char in enumerate(line):
+        if char in _BLANKS:
+            blank = True
+        elif pdfium.FPDFText_GetCharBox(raw, first + n, left, right, bottom, top):
+            _, y0, _, y1 = frame.place(left.value, bottom.value, right.value, top.value)
+            if blank and (y0 >= low or y1 <= high) and n > begin:
+                yield begin, n
+                begin, high, low = n, y0, y1
+            high, low, blank = min(high, y0), max(low, y1), False
+    yield begin, len(line)
 
 
 class _Room:
@@ -148,6 +177,16 @@ class _Room:
         self.matrix = pdfium.FS_MATRIX()
         self.name = ctypes.create_string_buffer(_LONGEST_NAME)
         self.flags = ctypes.c_int()
+        self.sides = tuple(ctypes.c_double() for _ in range(4))
+
+    def boxes(self, raw: Any, first: int, length: int, frame: Frame) -> list[Sides]:
+        """The boxes around the runs of a line."""
+        left, top, right, bottom = self.sides
+        return [
+            frame.place(left.value, bottom.value, right.value, top.value)
+            for number in range(pdfium.FPDFText_CountRects(raw, first, length))
+            if pdfium.FPDFText_GetRect(raw, number, left, top, right, bottom)
+        ]
 
 
 def _split(text: str) -> Iterator[tuple[str, int]]:
