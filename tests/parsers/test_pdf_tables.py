@@ -140,11 +140,13 @@ def test_running_text_beside_a_table_is_no_part_of_its_rows() -> None:
 def test_the_scale_of_a_diagram_is_no_table() -> None:
     def draw(page: Any) -> None:
         for n in range(7):
-            lines(page, [str(100 * n)], 72, 600 + 14 * n)
-            lines(page, [str(10 * n)], 300, 600 + 14 * n)
+            lines(page, [str(100 * n)], 72, 500 + 30 * n)
+            lines(page, [str(10 * n)], 300, 500 + 30 * n)
         lines(page, ["Leases of a day"], 150, 650)
 
     assert tables(draw) == []
+    numbered = [[str(n), str(n + 100), str(n + 200)] for n in range(9)]
+    assert [table.grid() for table in tables(lambda page: grid(page, numbered, 72, 700))] == [numbered]
 
 
 def test_a_value_beside_the_middle_of_a_label_is_in_its_row() -> None:

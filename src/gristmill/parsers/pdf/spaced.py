@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -42,6 +42,9 @@ _RIVER = 0.3  # of the text's height: numbers that stand closer are one
 _IN_RIVER = 0.2  # the share of rows that may reach over it
 _FEWEST_IN_RIVER = 4  # rows
 _MOST_OF = 0.7  # the share of rows that have such a gap
+_APART = 1.2  # of their height: rows of a table stand closer
+_MANY_ROWS = 8  # of which a column that belongs to them has something in more than a few
+_SPARSE = 0.15  # that share
 _SCALE = 4  # numbers that a scale has
 _NUMBER = re.compile(r"-?\d{1,9}(?:,\d{3})*(?:\.\d{1,9})?")
 _LINE = re.compile(r"[-_=\u2013\u2014]{5,}")  # drawn with letters
@@ -64,6 +67,9 @@ def spaced(words: Sequence[Word], width: float) -> Iterator[FoundTable]:
     height = height_of(words)
     for run in _runs(_written(words, height), height, width):
         run, columns = _in_columns(run, height)
+        middle = _without_sides(run, columns)
+        if middle is not run:
+            run, columns = _in_columns(middle, height)
         run = _without_title(run, columns)
         grid = _grid(run, columns)
         rows = _unwrapped(grid, len(columns), height)
@@ -83,6 +89,24 @@ def spaced_in(words: Sequence[Word]) -> FoundTable | None:
     grid = _grid(run, columns)
     rows = _unwrapped(grid, len(columns), height)
     return _found(rows, run) if len(rows) >= 2 else None
+
+
+def _without_sides(run: list[Row], columns: Sequence[tuple[float, float]]) -> list[Row]:
+    """The rows without the outer columns that nearly all of them leave empty: a diagram beside a table."""
+    if len(run) < _MANY_ROWS or len(columns) < 3:
+        return run
+    counts = Counter(column for row in run for column in _cells(row, columns))
+    kept = [n for n in range(len(columns)) if counts[n] >= _SPARSE * len(run)]
+    if len(kept) < 2 or (kept[0] == 0 and kept[-1] == len(columns) - 1):
+        return run
+    left, right = columns[kept[0]][0], columns[kept[-1]][1]
+    rows = []
+    for row in run:
+        words = [word for word in row.words if left - 1 <= word.x0 and word.x1 <= right + 1]
+        segments = [one for one in row.segments if left - 1 <= one.x0 and one.x1 <= right + 1]
+        if words and segments:
+            rows.append(Row(words, segments))
+    return rows
 
 
 def _written(words: Sequence[Word], height: float) -> list[Row]:
@@ -175,7 +199,11 @@ def _is_diagram(rows: Sequence[_GridRow]) -> bool:
         for column, (text, _) in row.cells.items():
             columns[column].append(text)
     scales = [texts for texts in columns.values() if _is_scale(texts)]
-    return bool(scales) and sum(len(row.cells) for row in rows) - sum(map(len, scales)) < len(rows)
+    if not scales or sum(len(row.cells) for row in rows) - sum(map(len, scales)) >= len(rows):
+        return False
+    full = sum(len(row.cells) for row in rows) > 0.75 * len(rows) * len(columns)
+    apart = statistics.median((after.y0 - before.y1) / (before.y1 - before.y0) for before, after in pairwise(rows))
+    return not full or apart > _APART
 
 
 def _is_scale(texts: Sequence[str]) -> bool:

@@ -26,6 +26,7 @@ _LONG = 0.75  # of the longest line
 _LETTERS = 15  # in a line, on average
 _SAME = 0.5  # part of a region in which a framed table stands: then it is that table
 _EDGE = 3.0  # points that words may stand beyond a region
+_LETTER = re.compile(r"[^\W\d_]")
 _DIGIT = re.compile(r"\d")
 
 
@@ -138,7 +139,7 @@ def _block(table: FoundTable, page: int) -> Block:
 
 def _heads(cells: Sequence[FoundCell], rows: int) -> int:
     """The rows above the first one with numbers, where such rows are most of what follows; with all that spans them."""
-    numeric = {cell.row for cell in cells if cell.col and is_number(cell.text)}
+    numeric = {cell.row for cell in cells if cell.col and is_number(cell.text) and not _LETTER.search(cell.text)}
     first = min(numeric, default=0)
     if not 0 < first <= _MOST_HEADS or len(numeric) < _NUMERIC * (rows - first):
         return 0
