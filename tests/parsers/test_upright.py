@@ -80,6 +80,21 @@ def test_full_lines_run_on_and_short_ones_keep_their_end(lines: list[OcrLine], t
     assert [block.text for block in ocr_blocks(lines, 1, 1.0)] == [text]
 
 
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ("（四)为应对，必需;", "（四）为应对，必需；"),
+        ("(五）时间:上午", "（五）时间：上午"),
+        ("(六)完整的括号", "(六)完整的括号"),
+        ("第1,234号 a:b; c", "第1,234号 a:b; c"),
+        ("f(x) = 中, d", "f(x) = 中, d"),
+    ],
+)
+def test_marks_behind_chinese_are_those_of_chinese(monkeypatch: pytest.MonkeyPatch, found: str, text: str) -> None:
+    monkeypatch.setattr(ocr, "engine", lambda: lambda picture: Found([WIDE], (found,), (1.0,)))
+    assert [one.text for one in read_lines(numpy.zeros((500, 500, 3)))] == [text]
+
+
 def test_what_is_hardly_text_is_dropped_and_how_sure_the_engine_was_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = [[(x, y + 20 * n) for x, y in WIDE] for n in range(5)]
     found = Found(boxes, ("the mill", "smear", "—", "…", " "), (0.8, 0.49, 0.7, 0.95, 1.0))

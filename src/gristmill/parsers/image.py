@@ -35,7 +35,7 @@ class ImageParser(Parser):
     """
 
     name: ClassVar[str] = "image"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
