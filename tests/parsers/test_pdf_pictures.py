@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import numpy
+import pytest
 from PIL import Image
 from reportlab.lib.utils import ImageReader
 
@@ -97,6 +98,11 @@ def test_a_mention_of_a_figure_is_no_caption() -> None:
     assert [block.kind for block in parse(draw).blocks] == ["figure", "text"]
 
 
-def test_pixels_come_back_from_a_png() -> None:
-    pixels = numpy.arange(5 * 7 * 3, dtype=numpy.uint8).reshape(5, 7, 3) * 37
-    assert numpy.array_equal(numpy.asarray(Image.open(io.BytesIO(png(pixels)))), pixels)
+@pytest.mark.parametrize(("colours", "mode"), [(3, "RGB"), (1, "L")])
+def test_pixels_come_back_from_a_png(colours: int, mode: str) -> None:
+    """A picture without colours takes a third of the bytes."""
+    pixels = numpy.arange(5 * 7 * colours, dtype=numpy.uint8).reshape(5, 7, colours) * 37
+    pixels = numpy.broadcast_to(pixels, (5, 7, 3))
+    shown = Image.open(io.BytesIO(png(pixels)))
+    assert shown.mode == mode
+    assert numpy.array_equal(numpy.asarray(shown.convert("RGB")), pixels)
