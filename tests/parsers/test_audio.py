@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 
 import pytest
 
@@ -13,6 +14,7 @@ from gristmill.parsers.audio import AudioParser
 from gristmill.parsers.detect import detect
 from gristmill.parsers.sound import sound_kind
 from gristmill.ports.parser import ParseLimits, Source
+from gristmill.testing.parsers import check
 from samples import sound
 
 LIMITS = ParseLimits()
@@ -72,6 +74,19 @@ def test_sound_is_a_recording_with_its_kind_and_length(kind: str) -> None:
 def test_damaged_sound_is_named_as_such(data: bytes, error: type[DocumentError]) -> None:
     with pytest.raises(error, match="the name"):
         AudioParser().parse(Source("the name", data), LIMITS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sound_that_is_cut_off_or_changed_anywhere_is_a_recording_or_an_error(kind: str) -> None:
+    data, dice = KINDS[kind][0], random.Random(0)
+    changed = [data[:cut] for cut in range(1, min(len(data), 700), 3)]
+    for _ in range(200):
+        broken = bytearray(data[:4_000])
+        for _ in range(dice.randint(1, 6)):
+            broken[dice.randrange(min(200, len(broken)))] = dice.choice((0, 1, 0x7F, 0xFF, dice.randrange(256)))
+        changed.append(bytes(broken))
+    for one in changed:
+        check(AudioParser(), Source("the name", one))
 
 
 @pytest.mark.parametrize("text", ["\ufeffwide", "\ufffe"])
