@@ -51,6 +51,22 @@ def test_source_code_is_cut_at_definitions_with_its_indents_kept() -> None:
     assert {block.attrs["language"] for block in document.blocks} == {"python"}
 
 
+@pytest.mark.parametrize(
+    ("file", "code", "begins"),
+    [
+        ("a.py", 'x = """\n\nnot a definition\n\n"""\n\ndef a(): ...\n', ['x = """', "def a(): ..."]),
+        ("a.c", "int a(void)\n{\n\n    return 1;\n\n}\n\n/* why */\nint b;\n", ["int a(void)", "/* why */"]),
+        ("a.sql", "SELECT 1;\n\n\n\nSELECT 2;", ["SELECT 1;", "SELECT 2;"]),
+        ("A.java", "class A {\n" + "\n".join(f"    void m{n}() {{\n\n        x();\n    }}\n" for n in range(20)) + "}\n",
+         ["class A {", *(f"    void m{n}() {{" for n in range(1, 20))]),
+    ],
+)  # fmt: skip
+def test_code_is_parted_at_definitions_long_ones_at_those_inside(file: str, code: str, begins: list[str]) -> None:
+    blocks = parse("text", code, file).blocks
+    assert [block.text.split("\n")[0] for block in blocks] == begins
+    assert "".join("".join(block.text.split()) for block in blocks) == "".join(code.split())
+
+
 def test_control_characters_become_blanks() -> None:
     assert shapes("text", b"before\0after\x1b[0m\r\nnext") == [("text", 0, "before after [0m\nnext")]
 

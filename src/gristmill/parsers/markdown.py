@@ -89,21 +89,34 @@ def _footnote(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 def _formula(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """A formula between lines of two dollars: nothing in it is a mark."""
-    lines = state.src[state.bMarks[first] + state.tShift[first] : state.eMarks[first]].rstrip()
-    if not lines.startswith("$$") or state.is_code_block(first):
+    begin = _line(state, first)
+    if not begin.lstrip().startswith("$$") or state.is_code_block(first):
         return False
-    line = first
-    while not (lines.endswith("$$") and (line > first or len(lines) > 4)):
-        line += 1
-        if line >= last or line > first + _LONGEST_FORMULA:
-            return False
-        lines = state.src[state.bMarks[line] : state.eMarks[line]].rstrip()
+    end = first if len(begin.strip()) > 4 and begin.endswith("$$") else _closed(state, first, last)
+    if end is None:
+        return False
     if not silent:
         token = state.push("formula", "", 0)
-        token.content = state.getLines(first, line + 1, state.blkIndent, False).strip().strip("$").strip()
-        token.map = [first, line + 1]
-        state.line = line + 1
+        token.content = state.getLines(first, end + 1, state.blkIndent, False).strip().strip("$").strip()
+        token.map = [first, end + 1]
+        state.line = end + 1
     return True
+
+
+def _closed(state: StateBlock, first: int, last: int) -> int | None:
+    """The line that ends a formula. Lines that were once found to end none are not looked at again."""
+    seen = state.env.get("unclosed", (0, 0))  # from and to
+    line = max(first + 1, seen[1]) if seen[0] <= first else first + 1
+    while line < min(last, first + _LONGEST_FORMULA):
+        if _line(state, line).endswith("$$"):
+            return line
+        line += 1
+    state.env["unclosed"] = (first, line)
+    return None
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] : state.eMarks[number]].rstrip()
 
 
 def _html(text: str, name: str, limits: ParseLimits) -> list[Block]:

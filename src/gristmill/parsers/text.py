@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -22,14 +22,17 @@ _EN_HEADING = re.compile(
 )
 _LONGEST_HEADING = 80
 _SENTENCE_END = tuple(".。!！?？;；,，:：")
+_LONGEST_DEFINITION, _DEEPEST = 60, 4  # lines, and definitions in definitions
+_TRIPLE = re.compile(r"\"{3}|'{3}")
 _PARAGRAPH = re.compile(r"\n[ \t\u3000]*\n\s*")
 
 
 class TextParser(Parser):
-    """Paragraphs, parted by empty lines; numbered lines as headings; source code as code, parted at top-level definitions."""
+    """Paragraphs, parted by empty lines; numbered lines as headings; calendars and contacts as records; source code as code,
+    parted at top-level definitions, and long ones at those inside."""
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)
@@ -73,11 +76,39 @@ def _paragraphs(text: str) -> Iterator[Block]:
 
 
 def _code(text: str, language: str) -> Iterator[Block]:
-    """Code between empty lines that a line without indent follows: definitions stay whole, comments stay with them."""
-    piece: list[str] = []
-    for line in text.split("\n"):
-        if piece and not piece[-1].strip() and line[:1].strip() and line[0] not in ")]}":
-            yield Block("code", "\n".join(piece), attrs={"language": language})
-            piece = []
-        piece.append(line)
-    yield Block("code", "\n".join(piece), attrs={"language": language})
+    """Code by top-level definitions; of a long one by those in it. Comments stay with what they stand before."""
+    attrs = {"language": language}
+    for piece in _definitions(text.split("\n"), 0, quotes=language == "python"):
+        yield Block("code", "\n".join(piece), attrs=dict(attrs))
+
+
+def _definitions(lines: Sequence[str], indent: int, depth: int = 0, *, quotes: bool) -> Iterator[Sequence[str]]:
+    """Lines between empty ones that a line follows which is indented no further, and does not close what is above."""
+    for piece in _parted(lines, indent, quotes=quotes):
+        inner = min((width for line in piece[1:] if (width := _indent(line)) > indent), default=0)
+        if len(piece) > _LONGEST_DEFINITION and inner and depth < _DEEPEST:
+            yield from _definitions(piece, inner, depth + 1, quotes=quotes)
+        else:
+            yield piece
+
+
+def _parted(lines: Sequence[str], indent: int, *, quotes: bool) -> Iterator[Sequence[str]]:
+    begin = 0
+    empty = quoted = False
+    for number, line in enumerate(lines):
+        if not line.strip():
+            empty = True
+            continue
+        if empty and number > begin and not quoted and _indent(line) <= indent and line.lstrip()[0] not in ")]}":
+            yield lines[begin:number]
+            begin = number
+        empty = False
+        if quotes and len(_TRIPLE.findall(line)) % 2:
+            quoted = not quoted
+    yield lines[begin:]
+
+
+def _indent(line: str) -> int:
+    """How far a line is indented; an empty one is not."""
+    stripped = line.lstrip()
+    return len(line) - len(stripped) if stripped else 0
