@@ -138,6 +138,7 @@ FOUND = {  # by fuzzing
     "nameless.zip": lambda: packed({"?": b"x", "a.txt": b"words of a member"}).replace(b"?", b"\0"),
     "misnamed.docx": lambda: misnamed(word(paragraph("x"), more={"a.bin": random.Random(1).randbytes(70_000)})),
     "untargeted.docx": lambda: word(paragraph("x"), more={"_rels/.rels": RELATION.format(kind="officeDocument", target="")}),
+    "inside_itself.msg": lambda: inside_itself(ole.letter_msg()),
     "core.docx": lambda: word(
         paragraph("words"),
         more={
@@ -151,6 +152,12 @@ FOUND = {  # by fuzzing
     ),
 }  # fmt: skip
 CASES |= FOUND
+
+
+def inside_itself(data: bytes) -> bytes:
+    """An OLE container whose root is a storage that lies in itself."""
+    root = 512 * (1 + int.from_bytes(data[48:52], "little"))
+    return data[: root + 66] + b"\1" + data[root + 67 : root + 76] + bytes(4) + data[root + 80 :]
 
 
 def directory(entries: int) -> bytes:

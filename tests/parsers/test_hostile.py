@@ -33,6 +33,7 @@ REFUSED = {  # the error of those that cannot, and a word of its message
     "deep.json": ("DamagedDocument", "nested"),
     "blank.txt": ("EmptyDocument", "empty"),
     "parts.eml": ("DocumentTooLarge", "parts"),
+    "inside_itself.msg": ("DamagedDocument", "RecursionError"),
     "misnamed.docx": ("DamagedDocument", "File name in directory"),
     "untargeted.docx": ("DamagedDocument", "Word"),
     "nested.zip": ("EmptyDocument", "too deep"),

@@ -17,7 +17,10 @@ from gristmill.ports.parser import ParseLimits, Source
 _LONGEST_NAME = 1024
 
 # What olefile, and code that reads records out of its streams, raises on bytes that no program wrote.
-ERRORS = (OSError, struct.error, IndexError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
+ERRORS = (
+    OSError, struct.error, IndexError, ValueError, KeyError, TypeError, AttributeError, OverflowError,
+    RecursionError,  # a storage that lies in itself
+)  # fmt: skip
 
 
 class Container:
