@@ -73,7 +73,8 @@ def _speed(found: dict[str, Any]) -> Iterator[str]:
         ),
     )
     for name in found["slower_than"]:
-        yield from ("", f"Not faster than {name}, which gives places, too.")
+        only = PLACES[found["pipelines"][name]["places"]]
+        yield from ("", f"Not faster than {name}, whose chunks know their {only}.")
     yield from ("", ", ".join(found["versions"]) + ".")
 
 
