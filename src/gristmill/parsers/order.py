@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Protocol, TypeVar
 
 _DEEPEST = 12
+_FEW = 12  # lines, of which one may stand above the last in its column: heads and notes are often written late
+_MOST_COLUMNS = 30  # in which the last line is kept in mind
 _GUTTER = 0.8  # of a line's height: a wider empty band between lines parts columns
 _OCR_GUTTER = 0.3  # the boxes of OCR are wider than what is written in them
 
@@ -25,10 +26,23 @@ Line = TypeVar("Line", bound=Placed)
 
 def ordered(lines: list[Line]) -> list[Line]:
     """The lines as they are read, where a producer has written them in an order of its own."""
-    jumps = sum(_jumps_back(before, after) for before, after in pairwise(lines))
-    if jumps <= max(2, len(lines) // 20):
+    if _jumps(lines) <= max(2, len(lines) // _FEW):
         return lines
     return _cut(lines, 0, _GUTTER)
+
+
+def _jumps(lines: list[Line]) -> int:
+    """How often a line stands above the one that was written last in its column: no reader goes that way."""
+    columns: list[Line] = []
+    jumps = 0
+    for line in lines:
+        here = next((n for n, last in enumerate(columns) if _in_column(last, line)), None)
+        if here is None:
+            columns = [*columns[-_MOST_COLUMNS:], line]
+        else:
+            jumps += line.y1 < columns[here].y0 - 0.5 * line.size
+            columns[here] = line
+    return jumps
 
 
 def columns_first(lines: list[Line]) -> list[Line]:
@@ -36,10 +50,9 @@ def columns_first(lines: list[Line]) -> list[Line]:
     return _cut(lines, 0, _OCR_GUTTER)
 
 
-def _jumps_back(before: Placed, after: Placed) -> bool:
-    """Whether the second line stands above the first in the same column: no reader goes that way."""
+def _in_column(before: Placed, after: Placed) -> bool:
     shared = min(before.x1, after.x1) - max(before.x0, after.x0)
-    return after.y1 < before.y0 - 0.5 * before.size and shared > 0.5 * min(before.x1 - before.x0, after.x1 - after.x0)
+    return shared > 0.5 * min(before.x1 - before.x0, after.x1 - after.x0)
 
 
 def _cut(lines: list[Line], depth: int, gutter: float) -> list[Line]:
