@@ -95,6 +95,50 @@ def test_marks_behind_chinese_are_those_of_chinese(monkeypatch: pytest.MonkeyPat
     assert [one.text for one in read_lines(numpy.zeros((500, 500, 3)))] == [text]
 
 
+def cells(*rows: str) -> Found:
+    """Cells of rows, parted by bars, each as a line of its own, the last column first; rows are a pixel askew."""
+    placed = [
+        (
+            [
+                (200 * n, 30 * y + n),
+                (200 * n + 90, 30 * y + n),
+                (200 * n + 90, 30 * y + 18 + n),
+                (200 * n, 30 * y + 18 + n),
+            ],
+            cell,
+        )
+        for y, row in enumerate(rows)
+        for n, cell in reversed(list(enumerate(row.split("|"))))
+    ]
+    return Found([box for box, _ in placed], tuple(text for _, text in placed), (1.0,) * len(placed))
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        (
+            ["Flour|2.00", "Salt and yeast|11.50 EUR", "Total|€13.50"],
+            ["Flour 2.00\nSalt and yeast 11.50 EUR\nTotal €13.50"],
+        ),
+        (
+            ["Region|2024|2025", "North|1,200|-35%", "South|98|(7)"],
+            ["Region 2024 2025\nNorth 1,200 -35%\nSouth 98 (7)"],
+        ),
+        (["of the left|of the right", "column|column"], ["of the left column", "of the right column"]),
+        (["left " * 15 + "|2020"], [("left " * 15).strip(), "2020"]),
+        (["12|13"], ["12 13"]),
+    ],
+    ids=["bill", "table", "columns", "a year in a column", "numbers alone"],
+)
+def test_numbers_are_read_with_the_row_that_they_are_of(
+    monkeypatch: pytest.MonkeyPatch, rows: list[str], texts: list[str]
+) -> None:
+    monkeypatch.setattr(ocr, "engine", lambda: lambda picture: cells(*rows))
+    found = read_lines(numpy.zeros((500, 800, 3)))
+    assert [block.text for block in ocr_blocks(found, 1, 1.0)] == texts
+    assert found[0].sides[2] >= 290 or len(texts) > 1
+
+
 def test_what_is_hardly_text_is_dropped_and_how_sure_the_engine_was_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = [[(x, y + 20 * n) for x, y in WIDE] for n in range(5)]
     found = Found(boxes, ("the mill", "smear", "—", "…", " "), (0.8, 0.49, 0.7, 0.95, 1.0))

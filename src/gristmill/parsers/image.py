@@ -35,7 +35,7 @@ class ImageParser(Parser):
     """
 
     name: ClassVar[str] = "image"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
         check_size(source, limits)

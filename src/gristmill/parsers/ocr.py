@@ -39,6 +39,8 @@ _LEAST_ROOM = (
     512 * 1024 * 1024
 )  # bytes: with less, native code ends the process where it should say that there is no more
 _NO_MEMORY = ("Failed to allocate", "bad_alloc", "bad allocation", "Insufficient memory")
+_LABEL = 60  # characters: a longer line is prose, and a number beside it is of another column
+_NUMBER = re.compile(r"(?:[-+(]\s?)?(?:[A-Z]{3}|[$€£¥])?\s?\d[\d.,:/\s-]{0,14}\s?(?:[%)€$£¥]|[A-Z]{3})?")
 _NARROW = re.compile(r"(?<=[\u3400-\u9fff）》」”])[,;:?!](?=[\u3400-\u9fff（《「“]|$)")
 _WIDE = str.maketrans(",;:?!", "，；：？！")
 _BRACKETS = re.compile(r"(?:（(?=[^（）()]{1,40}\))|\((?=[^（）()]{1,40}）))([^（）()]+)[）)]")
@@ -66,6 +68,7 @@ class OcrLine:
     size: float  # its height
     conf: float
     place: Sides | None = None
+    row: bool = False  # of a table: it keeps its end
 
     @property
     def sides(self) -> Sides:
@@ -171,7 +174,34 @@ def read_lines(picture: Any) -> list[OcrLine]:
         if _is_text(text, conf):
             x0, y0, x1, y1 = slant.upright(box)
             lines.append(OcrLine(_punctuated(text.strip()), x0, y0, x1, y1, y1 - y0, float(conf), slant.place(box)))
-    return columns_first(lines)
+    return columns_first(_rows(lines))
+
+
+def _rows(lines: list[OcrLine]) -> list[OcrLine]:
+    """Numbers go to what stands before them in their row, so that tables and bills are read row by row, not by columns."""
+    rows = [line for line in lines if not _NUMBER.fullmatch(line.text)]
+    for number in sorted((line for line in lines if _NUMBER.fullmatch(line.text)), key=lambda line: line.x0):
+        before = max((row for row in rows if _is_before(row, number)), key=lambda row: row.x1, default=None)
+        if before is None:
+            rows.append(number)
+        else:
+            rows[next(n for n, row in enumerate(rows) if row is before)] = _with(before, number)
+    return rows
+
+
+def _is_before(row: OcrLine, line: OcrLine) -> bool:
+    shared = min(row.y1, line.y1) - max(row.y0, line.y0)
+    height = min(row.size, line.size)
+    labels = row.row or len(row.text) <= _LABEL
+    return labels and shared > 0.6 * height and row.x1 < line.x0 + 0.5 * height
+
+
+def _with(row: OcrLine, line: OcrLine) -> OcrLine:
+    """Both as one line; its height is that of the first, for rows are not always level to the pixel."""
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = row.sides, line.sides
+    place = min(x0, u0), min(y0, v0), max(x1, u1), max(y1, v1)
+    text, conf = f"{row.text} {line.text}", min(row.conf, line.conf)
+    return OcrLine(text, row.x0, row.y0, line.x1, row.y1, row.size, conf, place, row=True)
 
 
 def _require_room() -> None:
@@ -250,7 +280,7 @@ def _joined(lines: Sequence[OcrLine]) -> str:
     right = max(line.x1 for line in lines)
     text = lines[0].text
     for before, line in pairwise(lines):
-        if not _beside(before, line) and before.x1 < right - _FULL * before.size:
+        if before.row or line.row or (not _beside(before, line) and before.x1 < right - _FULL * before.size):
             text += "\n"
         elif not (_CJK.match(text[-1]) and _CJK.match(line.text[0])):
             text += " "

@@ -43,7 +43,7 @@ class PdfParser(PageParser):
     """
 
     name: ClassVar[str] = "pdf"
-    version: ClassVar[int] = 11
+    version: ClassVar[int] = 12
 
     def count(self, source: Source, limits: ParseLimits) -> int:
         with _opened(source, limits) as document:
