@@ -21,8 +21,8 @@ from gristmill.pipeline.settings import IngestSettings
 from gristmill.pipeline.tasks import TaskLimits, Upkeep, register
 from gristmill.pipeline.work import blob_key
 from gristmill.ports.catalog import GenState, RunState
-from gristmill.ports.docstore import Filter, Record, Space
 from gristmill.ports.chunker import ChunkSettings
+from gristmill.ports.docstore import Filter, Record, Space
 from gristmill.ports.document import Range
 from gristmill.search.tokens import tokenize
 from gristmill.testing.docstores import records_of
