@@ -100,7 +100,7 @@ FAULT_OUTPUT ?= bench/results/fault.json
 FAULT_JOBS ?= 4
 
 fault: setup
-	FAULT_OUTPUT=$(FAULT_OUTPUT) $(BIN)/python -m pytest -n $(FAULT_JOBS) -p no:randomly -m fault tests/fault tests/resilience tests/system $(ARGS)
+	FAULT_OUTPUT=$(FAULT_OUTPUT) $(BIN)/python -m pytest -n $(FAULT_JOBS) -p no:randomly -m fault tests/fault tests/parsers tests/resilience tests/system $(ARGS)
 
 # SIM_SEED and SIM_ROUNDS say which schedules, and how many.
 sim: setup
