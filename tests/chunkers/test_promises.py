@@ -144,14 +144,14 @@ def _work(run: Callable[[], object]) -> int:
     return calls
 
 
-@pytest.mark.parametrize(("few", "times"), [(25, 5), pytest.param(200, 8, marks=pytest.mark.fault)])
 @pytest.mark.parametrize("shape", _long(1))
-def test_four_times_the_document_is_four_times_the_work(shape: str, few: int, times: int) -> None:
+def test_four_times_the_document_is_four_times_the_work(shape: str) -> None:
+    few = 25
     documents = [ParsedDocument("text", _long(n)[shape], name="n.txt") for n in (few, 4 * few)]
     for method in METHODS:
         (few_letters, few_calls), (many_letters, many_calls) = (_costs(method, document) for document in documents)
-        assert many_letters <= times * few_letters + 100 * few, f"{method} counts tokens again and again"
-        assert many_calls <= times * few_calls + 100 * few, f"{method} does more than its share of work"
+        assert many_letters <= 5 * few_letters + 100 * few, f"{method} counts tokens again and again"
+        assert many_calls <= 5 * few_calls + 100 * few, f"{method} does more than its share of work"
 
 
 def _costs(method: str, document: ParsedDocument) -> tuple[int, int]:
@@ -167,3 +167,15 @@ def _costs(method: str, document: ParsedDocument) -> tuple[int, int]:
     options = ChunkSettings(chunk_token_num=200, overlapped_percent=20)
     calls = _work(lambda: chunker.chunk(document, options, counted))
     return letters, calls
+
+
+@pytest.mark.parametrize("filling", ["\n", "     ", "word, "], ids=["lines", "blanks", "words"])
+@pytest.mark.parametrize("method", ["auto", "qa", "resume"])
+def test_no_pattern_goes_over_a_long_text_again_and_again(method: str, filling: str) -> None:
+    """A pattern that did would take hours here."""
+    long = filling * (120_000 // len(filling))
+    blocks = [Block("text", f"1. {long}"), Block("text", "Experience"), Block("text", long)]
+    chunker = CHUNKERS.load(method)()
+    options = ChunkSettings(chunk_token_num=32_000)
+    found = chunker.chunk(ParsedDocument("text", blocks, name="n.txt"), options, lambda text: (len(text) + 2) // 3)
+    assert found

@@ -167,7 +167,7 @@ def _resume(look: _Look) -> tuple[str, str] | None:
 
 def _paper(look: _Look) -> tuple[str, str] | None:
     abstract = look.document.format in ("pdf", "docx") and any(ABSTRACT.match(line) for line in look.lines[:_EARLY])
-    if abstract and any(REFERENCES.fullmatch(line) for line in look.lines):
+    if abstract and any(REFERENCES.fullmatch(line) for line in look.lines if len(line) <= _LONG_LINE):
         return "paper", "it has an abstract and references"
     if any(_ABSTRACT.fullmatch(line) or _is_abstract(line) for line in look.lines[:_FIRST]):
         return "paper", "it begins with an abstract"

@@ -195,7 +195,7 @@ def _title(blocks: Sequence[Block]) -> Block | None:
 def _asks(lines: Sequence[Block]) -> bool:
     """Whether there are numbered questions, so that a single heading is but a title."""
     said = [_said(part) for line in lines for part in _by_number(line)]
-    return sum(1 for text in said if _NUMBER.match(text) and _ASKED.search(text)) >= _FEWEST
+    return sum(1 for text in said if _NUMBER.match(text) and _ASKED.match(text)) >= _FEWEST
 
 
 def _by_number(line: Block) -> Iterator[Block]:
@@ -216,7 +216,7 @@ def _by_number(line: Block) -> Iterator[Block]:
 
 def _asked_and_said(line: Block) -> _Open:
     """A numbered question, and what stands behind its question mark."""
-    match = _ASKED.search(_said(line))
+    match = _ASKED.match(_said(line))
     if match is None or not match[2].strip():
         return _Open([line])
     return _Open([said_as(line, match[1])], [said_as(line, match[2].strip())])

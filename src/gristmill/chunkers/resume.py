@@ -174,7 +174,7 @@ def _values(fields: dict[str, str]) -> dict[str, Value]:
 
 def _texts(lines: Sequence[Block]) -> Iterator[str]:
     for line in lines:
-        yield line.text
+        yield "\n".join(filter(str.strip, line.text.splitlines()))  # patterns go over blanks
         if line.table is not None:
             yield from (" ".join(row) for row in line.table.grid())
 

@@ -18,6 +18,7 @@ _CONTENTS = frozenset(
     ("contents", "tableofcontents", "listofcontents", "目录", "目錄", "目次", "inhalt", "inhaltsverzeichnis")
 )
 
+_LONGEST_HEAD = 64  # characters of a heading, with all that may stand around its words
 _RESUME = {
     "Education": r"education(?:al background)?|academic background|教\s*育(?:背\s*景|经\s*历)?",
     "Work": (
@@ -44,4 +45,7 @@ def is_contents(line: str) -> bool:
 
 def resume_part(line: str) -> str:
     """Which part of a resume a line is the heading of; "" if of none."""
-    return next((label for label, words in _RESUME_HEADS.items() if words.fullmatch(line)), "")
+    said = line.strip()
+    if len(said) > _LONGEST_HEAD:
+        return ""
+    return next((label for label, words in _RESUME_HEADS.items() if words.fullmatch(said)), "")
