@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -327,12 +328,66 @@ def _text(found: Any) -> str:
     return (inspect.getdoc(found) or "").replace("``", "`")
 
 
+HOSTILE = Path(__file__).parents[1] / "bench" / "results" / "hostile.json"
+HOSTILE_HEAD = """\
+# Hostile documents
+
+What became of {count} files that are made to break a reader, each ingested by the command line with a real worker.
+Every one has to give right chunks, or one error that names it and the reason, within {seconds:g} s and {memory} MiB,
+without anything written outside of the home and the temporary folder, or reached beyond the process. It is measured
+by `python bench/hostile.py FOLDER`.
+
+{isolation} {misses}
+
+The processor seconds are of all processes below the command, their start included; where the machine had more to do
+than it has cores ({cores}, with a load of {load} at the end), the bound is on these. Memory is the largest resident size
+of any process.
+
+| file | what it is | outcome | s | processor s | MiB |
+| --- | --- | --- | --: | --: | --: |
+"""
+ISOLATED = "The run had no network, and a file system that is read-only but for one folder."
+HOOKED = "Attempts to connect, and to write elsewhere, were noted by an audit hook."
+NONE = "Nothing missed these bounds, and nothing tried to connect or to write elsewhere."
+
+
+def hostile_page() -> str:
+    """The table, and what missed the bounds."""
+    result = json.loads(HOSTILE.read_text(encoding="utf-8"))
+    machine, bounds = result["machine"], result["bounds"]
+    missed = result["missed"]
+    head = HOSTILE_HEAD.format(
+        count=len(result["files"]), seconds=bounds["seconds"], memory=bounds["peak_rss"] >> 20,
+        isolation=ISOLATED if result["isolated"] else HOOKED, cores=machine["cores"], load=machine["load"],
+        misses="Missed: " + "; ".join(map(_cell, missed)) + "." if missed else NONE,
+    )  # fmt: skip
+    return f"{NOTE}\n{head}" + "".join(_hostile_rows(result["files"]))
+
+
+def _hostile_rows(files: list[dict[str, Any]]) -> Iterator[str]:
+    for one in files:
+        outcome = f"{one['error']}: {one['message']}" if one["error"] else f"read: {one['chunks']} chunks"
+        peak = max(one["peak_rss"], one["face_rss"]) >> 20
+        yield (
+            f"| `{one['file']}` | {_as_is(one['what'])} | {_as_is(outcome)} | {one['seconds']:.1f} |"
+            f" {one['cpu_seconds']:.1f} | {peak} |\n"
+        )
+
+
+def _as_is(text: str) -> str:
+    """Text that a table shows as it is."""
+    for letter in "\\`*_[]<>|":
+        text = text.replace(letter, f"\\{letter}")
+    return " ".join(text.split())
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "metrics.md": metrics_page,
     "errors.md": errors_page,
     "python.md": python_page,
+    "hostile.md": hostile_page,
 }
 
 
