@@ -80,8 +80,8 @@ class Block(msgspec.Struct, omit_defaults=True):
     """A typed piece of a document, in reading order.
 
     ``level`` is the depth of a heading or list (1..), 0 for body text. ``boxes`` has one box for each page or column
-    touched, none where the format has no geometry. ``page`` is the first page, slide or sheet (1..), 0 where the format has none.
-    ``marker`` is a printed number or bullet. ``attrs`` holds the sheet, the mail header's name, the language of code.
+    touched, none where the format has no geometry. ``page`` is the first page, slide or sheet (1..), 0 where the format
+    has none. ``marker`` is a printed number or bullet. ``attrs`` holds the sheet, the mail header's name, the language of code.
     """
 
     kind: Kind
