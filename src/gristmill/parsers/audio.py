@@ -8,7 +8,7 @@ from gristmill.base.errors import DamagedDocument, EmptyDocument, UnsupportedDoc
 from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, check_size
 from gristmill.parsers.sound import seconds_of, sound_kind
-from gristmill.ports.document import Asset, Block, ParsedDocument, Range
+from gristmill.ports.document import Asset, Block, ParsedDocument
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 
@@ -21,7 +21,7 @@ class AudioParser(Parser):
     name: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         kind = sound_kind(source.data[: 1 << 16])
         if not kind:

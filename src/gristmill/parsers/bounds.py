@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from gristmill.base.errors import DamagedDocument, DocumentTooLarge, EmptyDocument, EncryptedDocument
-from gristmill.ports.document import Block
+from gristmill.ports.document import Block, Table
 from gristmill.ports.parser import ParseLimits, Source
 
 _PIECE = 1 << 20
@@ -157,11 +157,10 @@ class Blocks(list[Block]):
         if block.kind in ("title", "heading"):
             block.text = " ".join(block.text.split())
         size = len(block.text) if block.text.strip() else 0
+        if block.attrs:
+            block.attrs = {key: clean(value) for key, value in block.attrs.items()}
         if block.table is not None:
-            size = 0
-            for cell in block.table.cells:
-                cell.text = clean(cell.text).strip()
-                size += len(cell.text)
+            size = _settle(block.table)
         if not (size or block.asset):
             return
         self._text += size
@@ -182,3 +181,14 @@ class Blocks(list[Block]):
         """Raises EmptyDocument when nothing with text was found."""
         if not any(block.text or block.table for block in self):
             raise EmptyDocument(f"{self._name} {why}")
+
+
+def _settle(table: Table) -> int:
+    """Clean a table's texts, and make it as large as its cells say. Returns how many characters they have."""
+    size = 0
+    table.caption = clean(table.caption)
+    for cell in table.cells:
+        cell.text = clean(cell.text).strip()
+        size += len(cell.text)
+        table.rows, table.cols = max(table.rows, cell.row + 1), max(table.cols, cell.col + 1)
+    return size

@@ -14,7 +14,7 @@ from gristmill.parsers.bounds import Blocks
 from gristmill.parsers.officeart import Picture
 from gristmill.parsers.ole import opened
 from gristmill.parsers.word97 import Encrypted, NotWord97, Paragraph, Word97
-from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _FIELD = re.compile("[\x13\x14\x15]")
@@ -32,7 +32,7 @@ class DocParser(Parser):
     name: ClassVar[str] = "doc"
     version: ClassVar[int] = 2
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         blocks = Blocks(source.name, limits)
         assets: dict[str, Asset] = {}
         try:

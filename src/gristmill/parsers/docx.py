@@ -20,7 +20,7 @@ from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, open_zip
 from gristmill.parsers.numbering import Numbering, read_numbering
 from gristmill.parsers.ooxml import add_embedded, transitional
-from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _HEADING = re.compile(r"(?:heading|标题|標題|überschrift|titre|título|titolo|заголовок|見出し)\s*(\d)", re.I)
@@ -42,7 +42,7 @@ class DocxParser(Parser):
     name: ClassVar[str] = "docx"
     version: ClassVar[int] = 3
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         blocks = Blocks(source.name, limits)
         parsed = ParsedDocument("docx", blocks, parser=f"docx/{self.version}", name=source.name)
         with open_zip(source, limits) as archive:

@@ -20,7 +20,7 @@ from gristmill.parsers.cards import cards, is_cards
 from gristmill.parsers.charset import decode
 from gristmill.parsers.children import attach
 from gristmill.parsers.tnef import unpacked
-from gristmill.ports.document import Block, ParsedDocument, Range
+from gristmill.ports.document import Block, ParsedDocument
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _HEADERS = ("subject", "from", "to", "cc", "date")
@@ -47,7 +47,7 @@ class EmailParser(Parser):
     name: ClassVar[str] = "email"
     version: ClassVar[int] = 5
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         try:
             message = message_from_bytes(_narrow(source.data), policy=_counting(source.name))

@@ -16,7 +16,7 @@ from gristmill.base.errors import DamagedDocument
 from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, check_size, clean, too_large
 from gristmill.parsers.charset import decode
-from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _DROPPED = "script,style,noscript,template,iframe,object,embed,svg,select,rt,rp,head>*:not(title)"
@@ -62,7 +62,7 @@ class HtmlParser(Parser):
     name: ClassVar[str] = "html"
     version: ClassVar[int] = 5
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         check_depth(source.data, source.name, limits.max_depth)
         declared = _DECLARED.search(source.data[:_HEAD])

@@ -16,7 +16,7 @@ from gristmill.base.errors import DamagedDocument, PluginError
 from gristmill.base.ids import content_digest
 from gristmill.parsers import ocr
 from gristmill.parsers.bounds import Blocks, check_size, too_large
-from gristmill.ports.document import Asset, Block, Box, Page, ParsedDocument, Range
+from gristmill.ports.document import Asset, Block, Box, Page, ParsedDocument
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP")
@@ -37,7 +37,7 @@ class ImageParser(Parser):
     name: ClassVar[str] = "image"
     version: ClassVar[int] = 7
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         blocks = Blocks(source.name, limits)
         pages: list[Page] = []

@@ -14,7 +14,7 @@ from gristmill.base.errors import EmptyDocument
 from gristmill.parsers import PARSERS
 from gristmill.parsers.bounds import Blocks, check_size, clean
 from gristmill.parsers.charset import decode
-from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Block, Cell, Kind, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _FRONT_MATTER = re.compile(r"\A(?:---[ \t]*\n(.*?)\n(?:---|\.\.\.)|\+\+\+[ \t]*\n(.*?)\n\+\+\+)[ \t]*(?:\n|\Z)", re.S)
@@ -36,7 +36,7 @@ class MarkdownParser(Parser):
     name: ClassVar[str] = "markdown"
     version: ClassVar[int] = 4
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         text, encoding = decode(source.data)
         text = clean(text)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from gristmill.base.errors import DamagedDocument, EmptyDocument
 from gristmill.parsers.bounds import check_size
 from gristmill.parsers.children import Budget
-from gristmill.ports.document import ParsedDocument, Range
+from gristmill.ports.document import ParsedDocument
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _BEGIN = re.compile(rb"(?:\A|\n\r?\n)From [^\r\n]*\r?\n(?=[\w-]+:|>?From )")
@@ -22,7 +22,7 @@ class MboxParser(Parser):
     name: ClassVar[str] = "mbox"
     version: ClassVar[int] = 1
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         document = ParsedDocument("mbox", [], parser=f"mbox/{self.version}", name=source.name)
         budget = Budget(document, limits)

@@ -17,7 +17,7 @@ from gristmill.parsers.bounds import Blocks
 from gristmill.parsers.charset import decode
 from gristmill.parsers.children import attach
 from gristmill.parsers.ole import Container, opened
-from gristmill.ports.document import Block, ParsedDocument, Range
+from gristmill.ports.document import Block, ParsedDocument
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _SUBJECT, _SENDER, _TO, _CC, _SENT = 0x0037, 0x0C1A, 0x0E04, 0x0E03, 0x0039
@@ -42,7 +42,7 @@ class MsgParser(Parser):
     name: ClassVar[str] = "msg"
     version: ClassVar[int] = 2
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         with opened(source, limits, "Outlook message") as container:
             return _message(_Storage(container, ""), source.name, limits)
 

@@ -11,7 +11,7 @@ from gristmill.base.errors import DamagedDocument, EncryptedDocument
 from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, clean, open_zip, too_large
 from gristmill.parsers.xml import ERRORS, local, read_xml
-from gristmill.ports.document import Asset, Block, Cell, Page, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Page, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _CONTENT, _MANIFEST = "content.xml", "META-INF/manifest.xml"
@@ -35,7 +35,7 @@ class OdfParser(Parser):
     name: ClassVar[str] = "odf"
     version: ClassVar[int] = 2
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         blocks = Blocks(source.name, limits)
         with open_zip(source, limits) as archive:
             reader = _Reader(source.name, limits, archive)

@@ -12,7 +12,7 @@ from gristmill.parsers import PARSERS, soffice
 from gristmill.parsers.bounds import Blocks, too_large
 from gristmill.parsers.ole import opened
 from gristmill.parsers.powerpoint97 import TITLES, Encrypted, Grid, PowerPoint97, Sides, Slide, Text
-from gristmill.ports.document import Asset, Block, Box, Cell, Page, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Box, Cell, Page, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _PLACEHOLDERS = ("*", "‹#›")  # what stands for a date or a number
@@ -24,7 +24,7 @@ class PptParser(Parser):
     name: ClassVar[str] = "ppt"
     version: ClassVar[int] = 2
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         blocks = Blocks(source.name, limits)
         pages: list[Page] = []
         assets: dict[str, Asset] = {}

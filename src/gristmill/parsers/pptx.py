@@ -20,7 +20,7 @@ from gristmill.base.errors import DamagedDocument
 from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, open_zip, too_large
 from gristmill.parsers.ooxml import add_embedded, transitional
-from gristmill.ports.document import Asset, Block, Box, Cell, Page, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Box, Cell, Page, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _EMU = 12_700  # of a point
@@ -48,7 +48,7 @@ class PptxParser(Parser):
     name: ClassVar[str] = "pptx"
     version: ClassVar[int] = 3
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         blocks = Blocks(source.name, limits)
         parsed = ParsedDocument("pptx", blocks, parser=f"pptx/{self.version}", name=source.name)
         with open_zip(source, limits) as archive:

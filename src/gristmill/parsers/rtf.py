@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from gristmill.base.errors import DamagedDocument
 from gristmill.base.ids import content_digest
 from gristmill.parsers.bounds import Blocks, check_size, too_large
-from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Range, Table
+from gristmill.ports.document import Asset, Block, Cell, Kind, ParsedDocument, Table
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 _TOKEN = re.compile(
@@ -50,7 +50,7 @@ class RtfParser(Parser):
     name: ClassVar[str] = "rtf"
     version: ClassVar[int] = 2
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         if not source.data.lstrip().startswith(b"{\\rt"):
             raise DamagedDocument(f"{source.name} is no RTF document: it does not begin with {{\\rtf.")

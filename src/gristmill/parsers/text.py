@@ -11,7 +11,7 @@ from gristmill.parsers.bounds import Blocks, check_size, clean
 from gristmill.parsers.cards import cards, is_cards
 from gristmill.parsers.charset import decode
 from gristmill.parsers.detect import LANGUAGES
-from gristmill.ports.document import Block, ParsedDocument, Range
+from gristmill.ports.document import Block, ParsedDocument
 from gristmill.ports.parser import ParseLimits, Parser, Source
 
 # A numbered line of its own, short and without the end of a sentence. Chinese laws and books name their parts.
@@ -34,7 +34,7 @@ class TextParser(Parser):
     name: ClassVar[str] = "text"
     version: ClassVar[int] = 5
 
-    def parse(self, source: Source, limits: ParseLimits, part: Range | None = None) -> ParsedDocument:
+    def parse(self, source: Source, limits: ParseLimits) -> ParsedDocument:
         check_size(source, limits)
         text, encoding = decode(source.data)
         text = clean(text)
