@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import tempfile
 import time
 from collections import defaultdict
@@ -32,6 +33,8 @@ from gristmill.ports.document import Chunk
 from gristmill.ports.model import Transcriber
 from gristmill.ports.parser import ParseLimits, Source
 from gristmill.providers import TRANSCRIBERS
+
+NUMBER = re.compile(r"\d+(?:\.\d+)*\.?\s+")  # of a heading, as it is printed: a bookmark goes without
 
 
 def main() -> None:
@@ -87,7 +90,11 @@ def seen(chunks: Sequence[Chunk]) -> dict[str, Any]:
         "text": "\n".join(lines),
         "page_texts": ["\n".join(pages[page]) for page in range(1, max(pages) + 1)] if pages else None,
         "tables": [[line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]],
-        "headings": lines,
+        "headings": [
+            *lines,
+            *(NUMBER.sub("", line) for line in lines),
+            *(title for chunk in chunks for title in chunk.path),
+        ],
     }
 
 
