@@ -233,7 +233,11 @@ def test_the_models_that_read_are_named_and_half_an_endpoint_is_damage(
     filled: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = filled("doctor", "--json").json["facts"]
-    assert [facts[f"{what} read by"] for what in ("speech", "pictures", "resumes and chunks")] == ["none", "none", "rules"]
+    assert [facts[f"{what} read by"] for what in ("speech", "pictures", "resumes and chunks")] == [
+        "none",
+        "none",
+        "rules",
+    ]
     monkeypatch.setenv("GRISTMILL_MODELS__TRANSCRIPTION__BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("GRISTMILL_MODELS__TRANSCRIPTION__MODEL", "whisper")
     monkeypatch.setenv("GRISTMILL_MODELS__VISION__PROVIDER", "openai")

@@ -40,7 +40,9 @@ def sweep(ports: Ports, *, grace: float, keep_dead: float, cache_bytes: int) -> 
     records += _sweep_strangers(ports)
     rooms = _sweep_rooms(ports)
     blobs = (
-        _put_back(ports) + _sweep_objects(ports, "blobs/", owner_of_blob) + _sweep_objects(ports, "assets/", owner_of_asset)
+        _put_back(ports)
+        + _sweep_objects(ports, "blobs/", owner_of_blob)
+        + _sweep_objects(ports, "assets/", owner_of_asset)
     )
     ports.catalog.seen_to(given_up)
     return Swept(records, generations, blobs, ports.cache.evict(max_bytes=cache_bytes), rooms)
