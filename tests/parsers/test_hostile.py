@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from gristmill.parsers.bounds import Blocks
+from gristmill.ports.document import Block, Cell, Table
+from gristmill.ports.parser import ParseLimits
 from parsers import hostile
 
 READ = {  # what must be found in the chunks of those that can be read
@@ -81,3 +84,12 @@ def test_a_hostile_document_is_read_or_refused_by_its_name(outcomes: dict[str, d
 def test_nothing_was_written_beside(outcomes: dict[str, dict[str, Any]]) -> None:
     assert outcomes
     assert not list(Path(hostile.__file__).parent.glob("*evil*"))
+
+
+def test_what_stands_beside_a_text_is_clean_and_a_table_holds_all_its_cells() -> None:
+    """Found by fuzzing: a sheet called NUL, and a row with more cells than its table has columns."""
+    blocks = Blocks("a", ParseLimits())
+    table = Table(1, 1, [Cell("a\0", 0, 0), Cell("b", 1, 2)], caption="\0sheet")
+    blocks.add(Block("table", "", table=table, attrs={"sheet": "\0sheet"}))
+    assert (table.caption, blocks[0].attrs) == (" sheet", {"sheet": " sheet"})
+    assert table.grid() == [["a", "", ""], ["", "", "b"]]
