@@ -45,7 +45,6 @@ def model(gate: Gate) -> dict[str, str]:
         "GRISTMILL_MODELS__EMBEDDING__DIMENSIONS": "384",
         "GRISTMILL_PIPELINE__EMBEDDER": "openai",
         "GRISTMILL_PIPELINE__PAGES_PER_PART": "2",
-        "GRISTMILL_PIPELINE__ROWS_PER_PART": "40",
         "GRISTMILL_WORKER__SLOTS": "1",
     }
 
@@ -57,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("held-1.md", "held-2.md"):
         (folder / name).write_text(f"# {name}\n\nThis one is {HELD} until both workers have one.\n")
     pdf(folder / "pages.pdf", 5)
-    (folder / "rows.csv").write_text(csv(100))
+    (folder / "rows.csv").write_text(csv(3100))  # two windows
     (folder / "report.docx").write_bytes(report_docx())
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and no more")
     return folder

@@ -157,7 +157,7 @@ class Pipeline(Section):
         description="Questions that it adds to each chunk. A chunk that has any is found by their meaning.",
     )
     pages_per_part: int | None = Field(
-        None, ge=1, description="Pages of a PDF that one task takes. Empty: what the method wants, 12 or (`paper`) 22."
+        None, ge=1, description="Pages of a PDF that one task reads. Empty: what the method wants, 12 or (`paper`) 22."
     )
     chunks_per_part: int | None = Field(
         None, ge=0, description="Chunks that one task embeds. Empty: 32 for an embedder on this machine, else 0 (all)."
