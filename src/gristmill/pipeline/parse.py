@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib.metadata import version
 
 import msgspec
 
@@ -57,7 +59,8 @@ def parse_key(ports: Ports, work: Piece, units: Sequence[int | None] = (None, No
     parser = ports.parser(work.run.format)
     limits = msgspec.json.encode((ports.limits, work.settings.read))
     first, last = units
-    return digest(work.run.tenant, work.run.digest, parser.name, str(parser.version), f"{first}:{last}", limits)
+    who = f"{parser.name}/{parser.version}/{_release()}"
+    return digest(work.run.tenant, work.run.digest, who, f"{first}:{last}", limits)
 
 
 def parsed(ports: Ports, work: Piece, stage: StageName) -> ParsedDocument:
@@ -128,6 +131,12 @@ def _windows(ports: Ports, work: Piece, parser: RowParser, stage: StageName) -> 
         windows = confined_steps(_who(parser, source.name), parser.windows(source, ports.limits))
         for n, window in enumerate(windows):
             yield _kept(ports, work, parse_key(ports, work, (n, n + 1)), window)
+
+
+@cache
+def _release() -> str:
+    """The release: a document may hold others, which other parsers read, and their versions stand with it."""
+    return version("gristmill")
 
 
 def _who(parser: Parser, name: str) -> str:
