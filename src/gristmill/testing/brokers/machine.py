@@ -199,6 +199,13 @@ class BrokerMachine(RuleBasedStateMachine):
         self._reclaim()
         self._reserve([3], QUEUES)
 
+    @precondition(lambda self: self.durable and bool(self.leases))
+    @rule(picks=_some, how=_hows)
+    def finish_and_restart(self, picks: list[int], how: How) -> None:
+        """P1: what was answered is written, whatever comes next."""
+        self._finish(_newest(self.leases, picks), how)
+        self.restart()
+
     @precondition(lambda self: self.durable and bool(self.ids))
     @rule()
     def restart(self) -> None:
