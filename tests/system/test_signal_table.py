@@ -164,7 +164,7 @@ async def test_what_scales(url: str, stage: Stage, state: str) -> None:
             await to_thread.run_sync(master.said, "draining: no new work")
         stage.open()
         await ends(stage.broker, running)
-        await dead(oldest)
+        await settles(lambda: oldest not in master.workers())  # it is among them until the master has heard of its end
         [left] = master.workers()
         for message in running:
             await right(stage, less, message)
