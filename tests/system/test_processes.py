@@ -104,7 +104,7 @@ def test_an_ingest_that_waits_tells_for_what(commands: Commands, gate: Gate, fol
     told = json.loads(out)["processes"]
     assert {one["role"] for one in told} == {"worker", "nursery", "runner"}
     waiting = [one for one in told if one["role"] == "runner" and "embedder.py" in one["stack"]]
-    assert len(waiting) == 2
+    assert len(waiting) >= 2  # a.md may be on its way, too
     assert all("pipeline.part" in one["tasks"][0] for one in waiting)
 
 
