@@ -1,4 +1,4 @@
-"""What the adapters for transcription, vision and chat share."""
+"""What the adapters for embedding, transcription, vision and chat share."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class Client:
     ) -> None:
         clock = clock or SystemClock()
         self.model = model
+        self.throttle = Throttle(concurrency, clock)
         self._patience = patience
         self._endpoint = Endpoint(
             what=what,
@@ -59,7 +60,7 @@ class Client:
             headers=headers or {},
             timeout=timeout,
             trust_env=trust_env,
-            throttle=Throttle(concurrency, clock),
+            throttle=self.throttle,
             breaker=Breaker(failures=breaker_failures, rest=breaker_rest, clock=clock),
             clock=clock,
             pause=pause,
@@ -68,11 +69,19 @@ class Client:
         self._calls: set[threading.Event] = set()
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix=what)
 
-    def post(self, content: bytes, kind: str, decode: Decode[Out], abandoned: threading.Event) -> Out:
-        """One request's answer. Raises TooLong, InputRefused, ModelRefused or ModelUnavailable."""
-        return self._endpoint.post(
-            Body(self.model, content, kind), decode, patience=self._patience, abandoned=abandoned
-        )
+    def post(
+        self,
+        content: bytes,
+        kind: str,
+        decode: Decode[Out],
+        abandoned: threading.Event,
+        *,
+        patience: float | None = None,
+    ) -> Out:
+        """One request's answer; ``patience`` is another than the usual. Raises TooLong, InputRefused, ModelRefused or
+        ModelUnavailable."""
+        patience = self._patience if patience is None else patience
+        return self._endpoint.post(Body(self.model, content, kind), decode, patience=patience, abandoned=abandoned)
 
     @contextmanager
     def call(self) -> Iterator[threading.Event]:
@@ -88,6 +97,8 @@ class Client:
     def each(self, items: Sequence[In], send: Send[In, Out]) -> list[Out]:
         """What ``send`` makes of each item, several at a time. The first failure ends all of them."""
         with self.call() as abandoned:
+            if len(items) <= 1:
+                return [send(item, abandoned) for item in items]
             futures = [self._pool.submit(send, item, abandoned) for item in items]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)

@@ -6,21 +6,19 @@ import base64
 import binascii
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
 
-from gristmill.base.clock import Clock, SystemClock
+from gristmill.base.clock import Clock
 from gristmill.base.errors import ModelRefused
 from gristmill.base.ids import digest
 from gristmill.base.tokens import count_tokens
 from gristmill.ports.model import Embedder, Purpose
-from gristmill.providers.openai.endpoint import Body, Endpoint, Pause, TooLong
-from gristmill.providers.openai.pacing import Breaker, Throttle
+from gristmill.providers.openai.client import Client
+from gristmill.providers.openai.endpoint import Pause, TooLong
 from gristmill.search.vectors import Floats, average, halves, pack
 
 SHORTEST = 64  # characters: a text that no model finds too long; who refuses it means something else
@@ -76,41 +74,40 @@ class OpenAIEmbedder(Embedder):
         clock: Clock | None = None,
         pause: Pause | None = None,
     ) -> None:
-        clock = clock or SystemClock()
         self.model = model
         self.id = _identity(model, dimensions, query_prefix, passage_prefix)
         self.batch = batch
         self.max_tokens = max_tokens
-        self.throttle = Throttle(concurrency, clock)
         self._dimensions = dimensions
         self._encoding = encoding_format
         self._patience: dict[Purpose, float] = {"passage": patience, "query": query_patience}
         self._prefix: dict[Purpose, str] = {"passage": passage_prefix, "query": query_prefix}
-        self._endpoint = Endpoint(
-            what="embedding",
+        self._client = Client(
+            "embedding",
+            "/embeddings",
             base_url=base_url,
-            route="/embeddings",
+            model=model,
             api_key=api_key,
-            headers=headers or {},
+            concurrency=concurrency,
             timeout=timeout,
+            headers=headers,
             trust_env=trust_env,
-            throttle=self.throttle,
-            breaker=Breaker(failures=breaker_failures, rest=breaker_rest, clock=clock),
+            breaker_failures=breaker_failures,
+            breaker_rest=breaker_rest,
             clock=clock,
             pause=pause,
         )
-        self._calls: set[threading.Event] = set()
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="embed")
+        self.throttle = self._client.throttle
 
     def __repr__(self) -> str:
-        return f"OpenAIEmbedder({self.id!r}, {self._endpoint.shown!r})"
+        return f"OpenAIEmbedder({self.id!r}, {self._client.shown!r})"
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]  # known at once, or asked for when it is needed
         """The length of the vectors; without ``dimensions`` the endpoint is asked once."""
         if self._dimensions is not None:
             return self._dimensions
-        with self._call() as abandoned:
+        with self._client.call() as abandoned:
             answer = self._ask([BLANK], "query", abandoned)
         return len(_floats(answer.data[0]))
 
@@ -124,35 +121,14 @@ class OpenAIEmbedder(Embedder):
 
     def close(self) -> None:
         """Give up connections; calls that wait for another attempt end with ModelUnavailable."""
-        for abandoned in tuple(self._calls):
-            abandoned.set()
-        self._pool.shutdown(cancel_futures=True)
-        self._endpoint.close()
-
-    @contextmanager
-    def _call(self) -> Iterator[threading.Event]:
-        """An event that is set as soon as nobody waits for this call any more: on a failure, a time limit, a close."""
-        abandoned = threading.Event()
-        self._calls.add(abandoned)
-        try:
-            yield abandoned
-        finally:
-            abandoned.set()
-            self._calls.discard(abandoned)
+        self._client.close()
 
     def _all(self, texts: Sequence[str], purpose: Purpose) -> list[bytes]:
+        def send(batch: Sequence[str], abandoned: threading.Event) -> list[bytes]:
+            return self._batch(batch, purpose, abandoned)
+
         batches = [texts[at : at + self.batch] for at in range(0, len(texts), self.batch)]
-        with self._call() as abandoned:
-            if len(batches) <= 1:
-                return [vector for batch in batches for vector in self._batch(batch, purpose, abandoned)]
-            futures = [self._pool.submit(self._batch, batch, purpose, abandoned) for batch in batches]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-                failed = [future for future in futures if future.done() and future.exception()]
-                return [vector for future in failed[:1] or futures for vector in future.result()]
-            finally:
-                for future in futures:
-                    future.cancel()
+        return [vector for vectors in self._client.each(batches, send) for vector in vectors]
 
     def _batch(self, texts: Sequence[str], purpose: Purpose, abandoned: threading.Event) -> list[bytes]:
         try:
@@ -173,9 +149,7 @@ class OpenAIEmbedder(Embedder):
             ]
         text = texts[0]
         if len(text) < 2:
-            raise ModelRefused(
-                f"{self._endpoint.shown} calls a text of {len(text)} character too long: check the model"
-            )
+            raise ModelRefused(f"{self._client.shown} calls a text of {len(text)} character too long: check the model")
         parts = halves(text)
         return [_mean([vector for part in parts for vector in self._batch([part], purpose, abandoned)], parts)]
 
@@ -183,11 +157,12 @@ class OpenAIEmbedder(Embedder):
         payload: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": self._encoding}
         if self._dimensions is not None:
             payload["dimensions"] = self._dimensions
-        body = Body(self.model, msgspec.json.encode(payload))
-        answer = self._endpoint.post(body, _answer, patience=self._patience[purpose], abandoned=abandoned)
+        content = msgspec.json.encode(payload)
+        patience = self._patience[purpose]
+        answer = self._client.post(content, "application/json", _answer, abandoned, patience=patience)
         if len(answer.data) != len(texts):
             raise ModelRefused(
-                f"{self._endpoint.shown} answered {len(answer.data)} vectors for {len(texts)} texts: the server is at fault"
+                f"{self._client.shown} answered {len(answer.data)} vectors for {len(texts)} texts: the server is at fault"
             )
         return answer
 
@@ -196,14 +171,14 @@ class OpenAIEmbedder(Embedder):
         for vector in vectors:
             if len(vector) != self.dim:
                 raise ModelRefused(
-                    f"{self._endpoint.shown} answered a vector of {len(vector)} dimensions where {self.dim} were expected:"
+                    f"{self._client.shown} answered a vector of {len(vector)} dimensions where {self.dim} were expected:"
                     " check the model and the setting dimensions"
                 )
         try:
             return [pack(vector) for vector in vectors]
         except ValueError as exc:
             raise ModelRefused(
-                f"{self._endpoint.shown} answered {exc} (zero or not a number) with model {self.model!r}: check the server"
+                f"{self._client.shown} answered {exc} (zero or not a number) with model {self.model!r}: check the server"
             ) from exc
 
 
