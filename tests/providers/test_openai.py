@@ -18,7 +18,8 @@ from gristmill.providers.lexical import LexicalEmbedder
 from gristmill.providers.openai import OpenAIEmbedder
 from gristmill.search.vectors import unpack
 from gristmill.testing.clock import FakeClock
-from gristmill.testing.fakes import FakeOpenAI, Reply, as_base64
+from gristmill.testing.endpoints import Reply
+from gristmill.testing.fakes import FakeOpenAI, as_base64
 
 KEY = "sk-very-secret-0123456789"
 TEXTS = [f"text number {number}" for number in range(5)]

@@ -16,8 +16,8 @@ from gristmill.base.wavefile import read_wave
 from gristmill.ports.model import Answered, Described, Reader, Sound, Spoken
 from gristmill.providers.openai import OpenAIChat, OpenAIDescriber, OpenAITranscriber
 from gristmill.testing.clock import FakeClock
-from gristmill.testing.fakes import Reply
-from gristmill.testing.models import FakeModelServer, picture_of, refusal
+from gristmill.testing.endpoints import Reply, refusal
+from gristmill.testing.models import FakeModelServer, picture_of
 from samples import sound
 
 KEY = "sk-very-secret-0123456789"

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from gristmill.testing.fakes import FakeOpenAI, Reply, SeenRequest
+from gristmill.testing.endpoints import Reply
+from gristmill.testing.fakes import FakeOpenAI, SeenRequest
 
 PATIENCE = 90.0  # seconds; only a failing test waits so long
 HELD = "HOLD"

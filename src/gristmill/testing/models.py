@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import msgspec
 
 from gristmill.ports.model import Chat, Described, Describer, Sound, Spoken, Transcriber
-from gristmill.testing.fakes import Reply
+from gristmill.testing.endpoints import FakeEndpoint, Reply, refusal
 
 
 class FakeTranscriber(Transcriber):
@@ -94,60 +92,31 @@ class Asked:
     file_type: str = ""
 
 
-@dataclass
-class FakeModelServer:
+class FakeModelServer(FakeEndpoint[Asked]):
     """An OpenAI-compatible server on the loopback for speech, pictures and chat.
 
     ``replies`` are used up first, one for each request. ``said`` makes the answer to any other: what was said, seen or
     answered. ``meeting``: each request waits there, so that a test sees how many are in flight together.
     """
 
-    said: Callable[[Asked], str] = lambda asked: "an answer"
-    api_key: str = ""
-    meeting: threading.Barrier | None = None
-    replies: deque[Reply] = field(default_factory=deque)
-    seen: list[Asked] = field(default_factory=list)
+    def __init__(
+        self,
+        said: Callable[[Asked], str] = lambda asked: "an answer",
+        *,
+        api_key: str = "",
+        meeting: threading.Barrier | None = None,
+    ) -> None:
+        super().__init__(api_key=api_key, meeting=meeting)
+        self.said = said
 
-    def __post_init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+    def understand(self, path: str, headers: Message, raw: bytes) -> Asked | Reply:
+        return _asked(path, headers, raw)
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+    def refuse(self, asked: Asked) -> Reply | None:
+        return None if asked.path in _ANSWERS else Reply(404, refusal(f"no route {asked.path}"))
 
-    @contextmanager
-    def running(self) -> Iterator[FakeModelServer]:
-        """The server answers within this block."""
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="fake-models")
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
-
-    def reply(self, asked: Asked) -> Reply:
-        """What to answer."""
-        self.seen.append(asked)
-        planned = self.replies.popleft() if self.replies else Reply()
-        if planned.status != 200 or planned.body is not None:
-            return planned
-        if self.api_key and asked.authorization != f"Bearer {self.api_key}":
-            return Reply(401, refusal(f"Incorrect API key provided: {asked.authorization}"))
-        if self.meeting:
-            self.meeting.wait()
-        answers = {"/v1/audio/transcriptions": _transcript, "/v1/chat/completions": _completion}
-        if asked.path not in answers:
-            return Reply(404, refusal(f"no route {asked.path}"))
-        answer = answers[asked.path](asked, self.said(asked))
-        return Reply(200, msgspec.json.encode(planned.edit(answer) if planned.edit else answer))
-
-
-def refusal(message: str) -> bytes:
-    """An error as the API words it."""
-    return msgspec.json.encode({"error": {"message": message, "type": "invalid_request_error", "code": None}})
+    def answer(self, asked: Asked) -> dict[str, Any]:
+        return _ANSWERS[asked.path](asked, self.said(asked))
 
 
 def picture_of(asked: Asked) -> bytes:
@@ -169,31 +138,7 @@ def _completion(asked: Asked, said: str) -> dict[str, Any]:
     return {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": said}}]}
 
 
-def _handler(fake: FakeModelServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(fake.reply(_asked(self.path, self.headers, raw)))
-
-        def _send(self, reply: Reply) -> None:
-            if not reply.status:  # drop the connection without a word
-                self.close_connection = True
-                return
-            body = reply.body or b""
-            self.send_response(reply.status)
-            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with suppress(BrokenPipeError, ConnectionResetError):  # who asked has gone
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep quiet."""
-
-    return Handler
+_ANSWERS = {"/v1/audio/transcriptions": _transcript, "/v1/chat/completions": _completion}
 
 
 def _asked(path: str, headers: Message, raw: bytes) -> Asked:
